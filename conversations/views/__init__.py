@@ -1,0 +1,1 @@
+"""The pages of conversations, and the actions on them by HTTP."""
