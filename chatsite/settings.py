@@ -1,5 +1,6 @@
 """Every setting, read from the environment once. README's table lists them."""
 
+import logging
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -197,14 +198,29 @@ API_TOKEN_REQUESTS_PER_MINUTE = int(env_number("API_TOKEN_REQUESTS_PER_MINUTE", 
 API_ORGANIZATION_REQUESTS_PER_MINUTE = int(env_number("API_ORGANIZATION_REQUESTS_PER_MINUTE", 6000))
 API_MAX_BODY_BYTES = int(env_number("API_MAX_BODY_BYTES", 4 * 1024 * 1024, least=1024))
 
+
+def drop_refusals_traceback(record: logging.LogRecord) -> bool:
+    """Keep the line of a 403 or 404, without the stack of the code that rightly refused."""
+    if record.levelno < logging.ERROR:
+        record.exc_info = None
+    return True
+
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "filters": {
+        "refusals in a line": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": drop_refusals_traceback,
+        },
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env_str("LOG_LEVEL", "INFO").upper()},
     "loggers": {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
+        "django.request": {"filters": ["refusals in a line"]},
         "django.server": {"handlers": [], "level": "WARNING", "propagate": True},
         "daphne": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},

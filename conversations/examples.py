@@ -5,6 +5,11 @@ from dataclasses import dataclass
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+EXPORT = """\
+```bash
+export CHATSITE_TOKEN='cs_…'
+```
+"""
 CURL = """\
 curl --request POST \\
   --url BASE_URL/chat/completions \\
@@ -13,6 +18,16 @@ curl --request POST \\
   --data '{
     "model": "MODEL",
     "messages": [{"role": "user", "content": "Say hello."}]
+  }'
+"""
+STREAMED = """\
+curl --no-buffer BASE_URL/chat/completions \\
+  --header 'Content-Type: application/json' \\
+  --header "x-api-key: $CHATSITE_TOKEN" \\
+  --data '{
+    "model": "MODEL",
+    "messages": [{"role": "user", "content": "Say hello."}],
+    "stream": true
   }'
 """
 PYTHON = """\
@@ -69,6 +84,7 @@ class Example:
 
 EXAMPLES = (
     Example("curl", _("Nothing to install."), "bash", CURL),
+    Example("curl, streamed", _("Each event as it comes, the last is [DONE]."), "bash", STREAMED),
     Example("Python", _("With OpenAI’s own library: pip install openai."), "python", PYTHON),
     Example("JavaScript", _("With OpenAI’s own library: npm install openai."), "js", JAVASCRIPT),
 )

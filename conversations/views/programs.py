@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from conversations.blocks import render as render_markdown
-from conversations.examples import EXAMPLES
+from conversations.examples import EXAMPLES, EXPORT
 from conversations.models import ApiCall
 from conversations.providers import model_label, offered_models
 from conversations.usage import Month, Row, read_usage
@@ -39,6 +39,7 @@ def api_docs(request: MemberRequest) -> HttpResponse:
         "base_url": base_url,
         "openapi_url": f"{site}/api/openapi.json",
         "models": models,
+        "export": render_markdown(EXPORT),
         "examples": [
             {
                 "title": example.title,
@@ -132,7 +133,6 @@ def _item(call: ApiCall) -> dict[str, Any]:
         "title": conversation.title or (_("(no text)") if call.stored else _("Text not kept")),
         "url": reverse("conversation_detail", args=[conversation.pk]) if call.stored else "",
         "at": call.created_at,
-        "is_new": timezone.now() - call.created_at < timedelta(minutes=1),
         "token_name": call.token_name,
         "model": model_label(conversation.organization_id, turn.model),
         "state": "left" if call.abandoned else turn.state,

@@ -13,7 +13,7 @@ from organizations.access import admin_required
 from organizations.forms import ModelForm, NewModelsForm
 from organizations.forms.provider_models import encode_listed, is_id
 from organizations.middleware import MemberRequest
-from organizations.models import ProviderModel
+from organizations.models import Audience, ProviderModel
 from organizations.models.provider import MODEL_NAME_CHARS, MOST_MODELS, TooManyModels
 from organizations.probing import ProbeFailed, list_models, try_model
 from organizations.views.providers import find_provider, provider_page
@@ -65,7 +65,7 @@ def provider_model(request: MemberRequest, provider_id: int, model_id: int) -> H
     form = ModelForm(request.POST or None, instance=model, organization=organization)
     if request.method == "POST" and form.is_valid():
         form.save()
-        messages.success(request, _("Saved."))
+        messages.success(request, _saved(request, model))
         return redirect("provider", provider_id)
     return render(
         request,
@@ -119,6 +119,14 @@ def test_provider(request: MemberRequest, provider_id: int) -> HttpResponse:
     model = chosen or models.first()
     trial = try_model(provider, model) if model else None
     return provider_page(request, provider, trial=trial, tried=model)
+
+
+def _saved(request: MemberRequest, model: ProviderModel) -> str:
+    """Also say it where admins have left themselves out: their own list no longer has it."""
+    named = model.audience == Audience.NAMED
+    if named and not model.users.filter(pk=request.membership.user.pk).exists():
+        return _("Saved. You are not one of the chosen members, so you do not see it yourself.")
+    return _("Saved.")
 
 
 def _find_model(request: MemberRequest, provider_id: int, model_id: int) -> ProviderModel:

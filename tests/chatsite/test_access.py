@@ -327,3 +327,12 @@ def test_a_person_without_an_organization_is_told_so(scene: Scene) -> None:
 def test_a_bad_host_name_is_refused(scene: Scene) -> None:
     assert scene.client("alice").get("/", headers={"host": "localhost"}).status_code == 200
     assert scene.client("alice").get("/", headers={"host": "evil.example"}).status_code == 400
+
+
+def test_a_refusal_is_a_line_in_the_log_without_a_stack(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.client("bob").get("/settings/providers/")
+    (record,) = [each for each in caplog.records if each.name == "django.request"]
+    assert "Forbidden" in record.getMessage()
+    assert record.exc_info is None

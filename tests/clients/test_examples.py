@@ -34,7 +34,12 @@ def test_an_example_says_what_the_model_said(
         timeout=PROGRAM_SECONDS,
         check=True,
     )
-    if example.language == "bash":
+    if "--no-buffer" in example.source:
+        *events, last = filter(None, done.stdout.splitlines())
+        assert last == "data: [DONE]"
+        deltas = [json.loads(event.removeprefix("data: "))["choices"] for event in events]
+        assert "".join(each[0]["delta"].get("content", "") for each in deltas if each) == TEXT
+    elif example.language == "bash":
         assert json.loads(done.stdout)["choices"][0]["message"]["content"] == TEXT
     else:
         assert done.stdout.strip() == TEXT

@@ -59,8 +59,9 @@ def test_the_examples_carry_the_readers_own_address(sign_in: Any, cast: Cast) ->
     shown = page(sign_in(cast.bob), "api_docs")
     address = f"http://testserver/api/organizations/{cast.organization.pk}/ai"
     assert shown.find(id="base-url")["value"] == address  # type: ignore[index]
-    blocks = [pre.get_text() for pre in shown.find_all("pre")]
-    assert len(blocks) == len(EXAMPLES) == 3
+    export, *blocks = [pre.get_text() for pre in shown.find_all("pre")]
+    assert export.startswith("export CHATSITE_TOKEN=")
+    assert len(blocks) == len(EXAMPLES) == 4
     for block, example in zip(blocks, EXAMPLES, strict=True):
         assert block.strip() == example.code(address, "test-model").strip()
         assert address in block

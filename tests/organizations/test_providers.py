@@ -520,7 +520,8 @@ def test_who_may_use_a_model(admin: Client, cast: Cast, model: ProviderModel) ->
     assert users() == ["Alice"]
     wrong = errors(save_model(admin, model, audience=Audience.NAMED))
     assert "at least one" in wrong["users"]
-    save_model(admin, model, audience=Audience.NAMED, users=[cast.bob.pk])
+    saved = save_model(admin, model, audience=Audience.NAMED, users=[cast.bob.pk])
+    assert "you do not see it yourself" in admin.get(saved["Location"]).content.decode()
     assert users() == ["Bob"]
     assert "users" in errors(
         save_model(admin, model, audience=Audience.NAMED, users=[cast.mallory.pk])
