@@ -5,7 +5,9 @@ that share Django's one sensitive thread wait for each other (4 × 1 s took 4.01
 does neither; each of its threads keeps one connection.
 """
 
-from collections.abc import Callable
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
@@ -18,12 +20,30 @@ R = TypeVar("R")
 # What a database that is away, restarting or locked raises.
 UNAVAILABLE = (DatabaseError, InterfaceError)
 
+PATIENCE_SECONDS = 30.0
+AGAIN_SECONDS = 0.5
+
 READERS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="database")
 
 
 async def in_database(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Call `function` in one of the pool's threads."""
     return await in_threads(READERS, function, *args, **kwargs)
+
+
+async def patiently(attempt: Callable[[], Awaitable[R]]) -> R:
+    """Await `attempt()`, again and again while the database is away; raises what the last raised.
+
+    That is after PATIENCE_SECONDS: a server that is restarting is back by then.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return await attempt()
+        except UNAVAILABLE:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(AGAIN_SECONDS)
 
 
 async def in_threads(

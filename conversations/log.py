@@ -52,8 +52,8 @@ class Log:
         self._dirty = asyncio.Event()
 
     def open(self, turn_id: int) -> None:
-        """From now on the turn's lease is renewed."""
-        self._open[turn_id] = {}
+        """From now on the turn's lease is renewed. Opening an open one again changes nothing."""
+        self._open.setdefault(turn_id, {})
 
     def close(self, turn_id: int) -> None:
         self._open.pop(turn_id, None)

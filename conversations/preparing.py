@@ -5,7 +5,7 @@ from typing import Any
 
 from completions.types import ChatMessage, CompletionRequest, ToolCall
 from conversations.models import ApiCall, Message, Turn
-from conversations.prompts import build_prompt
+from conversations.prompts import build_prompt, sampling
 from conversations.providers import OfferedModel, endpoint_of, find_model
 from conversations.tree import Tree
 from conversations.turns import Work
@@ -64,19 +64,15 @@ def _page_request(turn: Turn, model: OfferedModel) -> CompletionRequest:
 def _call_request(turn: Turn, call: ApiCall, model: OfferedModel) -> CompletionRequest:
     """A program's messages are sent as they are: it knows the model's context, and its errors."""
     messages = Message.objects.filter(conversation=turn.conversation_id).exclude(turn=turn)
-    merged = {**model.defaults, **turn.parameters}
     return CompletionRequest(
         model=model.name,
         messages=tuple(
             _chat_message(message)
             for message in messages.order_by("pk").values("role", "text", "extras")
         ),
-        temperature=merged.get("temperature"),
-        top_p=merged.get("top_p"),
-        max_tokens=merged.get("max_tokens"),
-        stop=tuple(merged.get("stop", ())),
         n=turn.n,
         options=call.options,
+        **sampling(model, turn.parameters),
     )
 
 

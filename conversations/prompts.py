@@ -55,24 +55,24 @@ def build_prompt(
     prefill = continuing and model.prefill
     if continuing and not prefill:
         suffix = (ChatMessage("user", ASK_TO_CONTINUE),)
-    room = _prompt_tokens(model, parameters) - sum(map(_cost, prefix + suffix))
+    asked = sampling(model, parameters)
+    room = _prompt_tokens(model, asked["max_tokens"]) - sum(map(_cost, prefix + suffix))
     kept = _newest(path, room, least=2 if continuing else 1)
-    merged = {**model.defaults, **parameters}
     request = CompletionRequest(
-        model=model.name,
-        messages=(*prefix, *kept, *suffix),
-        temperature=merged.get("temperature"),
-        top_p=merged.get("top_p"),
-        max_tokens=merged.get("max_tokens"),
-        stop=tuple(merged.get("stop", ())),
-        n=n,
-        prefill=prefill,
+        model=model.name, messages=(*prefix, *kept, *suffix), n=n, prefill=prefill, **asked
     )
     return Prompt(request, left_out=len(path) - len(kept))
 
 
-def _prompt_tokens(model: OfferedModel, parameters: Mapping[str, Any]) -> int:
-    answer = parameters.get("max_tokens") or min(DEFAULT_ANSWER_TOKENS, model.context_tokens // 4)
+def sampling(model: OfferedModel, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What CompletionRequest takes of `parameters`, the model's defaults where they say nothing."""
+    merged = {**model.defaults, **parameters}
+    asked = {name: merged.get(name) for name in ("temperature", "top_p", "max_tokens")}
+    return {**asked, "stop": tuple(merged.get("stop", ()))}
+
+
+def _prompt_tokens(model: OfferedModel, max_tokens: int | None) -> int:
+    answer = max_tokens or min(DEFAULT_ANSWER_TOKENS, model.context_tokens // 4)
     return int(max(model.context_tokens - answer, model.context_tokens * LEAST_PROMPT_SHARE))
 
 

@@ -14,13 +14,13 @@ from django.conf import settings
 from completions.errors import CompletionError
 from conversations import titles, wakeups
 from conversations.calls import ABANDONED, abandon_left_behind, refuse_queued
-from conversations.database import UNAVAILABLE, in_database
+from conversations.database import UNAVAILABLE, in_database, patiently
 from conversations.endings import Ending, end_turn, reap_abandoned
 from conversations.live import Live
 from conversations.log import Log
 from conversations.models import Turn, TurnState
 from conversations.preparing import NotPrepared, prepare
-from conversations.turns import RunningTurn
+from conversations.turns import RunningTurn, Work
 from conversations.upstream import Upstream
 
 # A lost wake-up is made good after so long; the lease (8 s) and this bound how late a turn of
@@ -38,6 +38,7 @@ class Runner:
         self._live = live
         self._upstream = upstream
         self._log = Log(self.owner, self._on_lost)
+        self._claimed: set[int] = set()  # the running ones, and those that are being prepared
         self._running: dict[int, RunningTurn] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -120,9 +121,10 @@ class Runner:
             free = settings.RUNNER_TURNS - len(self._turn_tasks())
             if free > 0 and not self._draining:
                 for turn in await in_database(self._claim, free):
+                    self._claimed.add(turn.pk)
                     self._spawn(self._run_turn(turn), f"turn {turn.pk}")
         # Not one's own: after the computer slept, or the clock jumped, they only look abandoned.
-        if reaped := await in_database(reap_abandoned, tuple(self._running)):
+        if reaped := await in_database(reap_abandoned, tuple(self._claimed)):
             logger.info("%d turns of a runner that is gone marked as interrupted", reaped)
         if left := await in_database(abandon_left_behind):
             logger.info("%d queued calls that nobody waits for were ended", left)
@@ -145,15 +147,33 @@ class Runner:
         return list(stopped.values_list("pk", "call__abandoned"))
 
     async def _run_turn(self, turn: Turn) -> None:
+        # Preparing may have to wait for the database, longer than the lease lasts.
+        self._log.open(turn.pk)
         try:
-            work = await in_database(prepare, turn)
+            if work := await self._prepare(turn):
+                await self._run_prepared(work)
+        finally:
+            self._log.close(turn.pk)
+            self._claimed.discard(turn.pk)
+            wakeups.wake(wakeups.conversation_topic(turn.conversation_id))
+            wakeups.wake(wakeups.RUNNER)
+        if work and not self._draining:
+            self._spawn(self._title(turn), f"title {turn.pk}")
+
+    async def _prepare(self, turn: Turn) -> Work | None:
+        """What is needed to run it; None where it can't be run, which is then its end."""
+        try:
+            return await patiently(lambda: in_database(prepare, turn))
         except NotPrepared as error:
             ending = Ending(TurnState.FAILED, error.code)
-            await in_database(end_turn, turn, self.owner, ending, {})
-            return
         except Exception:
-            await in_database(end_turn, turn, self.owner, Ending(TurnState.FAILED, "internal"), {})
-            raise
+            logger.exception("turn %d can't be prepared", turn.pk)
+            ending = Ending(TurnState.FAILED, "internal")
+        await patiently(lambda: in_database(end_turn, turn, self.owner, ending, {}))
+        return None
+
+    async def _run_prepared(self, work: Work) -> None:
+        turn = work.turn
         connect = functools.partial(self._upstream.connect, work.endpoint)
         running = RunningTurn(work, connect, self._live, self._log)
         self._running[turn.pk] = running
@@ -165,10 +185,6 @@ class Runner:
             await running.run()
         finally:
             del self._running[turn.pk]
-            wakeups.wake(wakeups.conversation_topic(turn.conversation_id))
-            wakeups.wake(wakeups.RUNNER)
-        if not self._draining:
-            self._spawn(self._title(turn), f"title {turn.pk}")
 
     async def _title(self, turn: Turn) -> None:
         wanted = await in_database(titles.wanted, turn)

@@ -11,6 +11,8 @@ from conversations import wakeups
 from conversations.cleaning import clean_line
 from conversations.models import Conversation, Source, Turn, TurnState
 from conversations.providers import endpoint_of, find_model
+from organizations.models import Provider
+from organizations.secrets import SecretLost
 
 EXCERPT_LENGTH = 1000
 TITLE_LENGTH = 80
@@ -42,7 +44,11 @@ def wanted(turn: Turn) -> tuple[Endpoint | None, CompletionRequest] | None:
     if reply is None:
         return None
     excerpt = f"{turn.prompt.text[:EXCERPT_LENGTH]}\n\n{reply.text[:EXCERPT_LENGTH]}"
-    return endpoint_of(model), CompletionRequest(
+    try:
+        endpoint = endpoint_of(model)
+    except (Provider.DoesNotExist, SecretLost):  # since the answer
+        return None
+    return endpoint, CompletionRequest(
         model=model.name,
         messages=(ChatMessage("user", ASK + excerpt),),
         temperature=0.2,

@@ -1,6 +1,7 @@
 """Run a turn: THE place where an answer is streamed, kept and ended."""
 
 import asyncio
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,15 +17,11 @@ from completions.types import CompletionChunk, CompletionRequest, Delta
 from conversations import wakeups
 from conversations.blocks import render
 from conversations.cleaning import clean_delta
-from conversations.database import UNAVAILABLE
+from conversations.database import UNAVAILABLE, patiently
 from conversations.endings import Ending, Written, end_turn
 from conversations.live import Live, LiveMessage, LiveTurn
 from conversations.log import Log
 from conversations.models import Turn, TurnState
-
-# A database that is restarting gets this long before the turn is left to the reaper.
-STORE_FOR_SECONDS = 30.0
-STORE_AGAIN_SECONDS = 0.5
 
 logger = logging.getLogger(__name__)
 
@@ -175,20 +172,16 @@ class RunningTurn:
             message.id: await asyncio.to_thread(_written, message)
             for message in live_turn.messages.values()
         }
-        deadline = asyncio.get_running_loop().time() + STORE_FOR_SECONDS
-        while True:
-            try:
-                stored = await self._log.write(
-                    end_turn, self.work.turn, self._log.owner, ending, written
-                )
-            except UNAVAILABLE:
-                if asyncio.get_running_loop().time() > deadline:
-                    logger.exception("turn %d not stored; its log remains", self.work.turn.pk)
-                    return False
-                await asyncio.sleep(STORE_AGAIN_SECONDS)
-            else:
-                self._lost = self._lost or not stored
-                return stored
+        store = functools.partial(
+            self._log.write, end_turn, self.work.turn, self._log.owner, ending, written
+        )
+        try:
+            stored = await patiently(store)
+        except UNAVAILABLE:  # it is left to the reaper
+            logger.exception("turn %d not stored; its log remains", self.work.turn.pk)
+            return False
+        self._lost = self._lost or not stored
+        return stored
 
 
 def _written(message: LiveMessage) -> Written:

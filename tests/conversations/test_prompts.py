@@ -107,6 +107,13 @@ def test_room_is_kept_for_the_answer_but_never_all_of_it() -> None:
     assert kept(1_000_000) >= 3  # a quarter of the context at least
 
 
+def test_room_is_kept_for_an_answer_as_long_as_the_models_default() -> None:
+    long = path(*(f"{number} {LONG}" for number in range(21)))
+    asked = prompt(long, model=model(context_tokens=4000), parameters={"max_tokens": 2500})
+    default = prompt(long, model=model(context_tokens=4000, defaults={"max_tokens": 2500}))
+    assert default.request == asked.request
+
+
 def test_continuing_by_asking_ends_with_the_cut_answer_and_the_request() -> None:
     built = prompt(path("One", "Half an"), continuing=True)
     assert contents(built) == ["One", "Half an", ASK_TO_CONTINUE]

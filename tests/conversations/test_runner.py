@@ -1,12 +1,14 @@
 """The runner: who claims what, stopping, draining, reaping, and what it leaves queued."""
 
 import asyncio
+import threading
 import uuid
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
 import pytest
 from channels.testing import ApplicationCommunicator, WebsocketCommunicator
+from django.db import OperationalError
 from django.utils import timezone
 
 from chatsite.asgi import application
@@ -15,11 +17,14 @@ from conversations.actions import start_turn, stop
 from conversations.database import in_database
 from conversations.live import Live
 from conversations.models import Conversation, Message, Turn, TurnState
+from conversations.preparing import prepare
 from conversations.runner import Runner
 from conversations.runtime import Runtime
+from conversations.turns import Work
 from conversations.upstream import Upstream as Way
 from tests.conftest import Cast
 from tests.conversations.viewing import ORIGIN, PATIENCE_SECONDS, ended, live_text, until
+from tests.sites import wait_until
 from tests.upstream import Answer, Held, Upstream
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -116,14 +121,19 @@ async def state(turn: Turn) -> str:
     return stored.state
 
 
-async def test_stop_closes_the_upstream_within_a_second_and_keeps_the_text(
-    running: Runtime, cast: Cast, conversation: Conversation, upstream: Upstream
+async def test_stop_closes_the_upstream_at_once_and_keeps_the_text(
+    running: Runtime,
+    cast: Cast,
+    conversation: Conversation,
+    upstream: Upstream,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("conversations.runner.TICK_SECONDS", 1000)  # it does not wait for one
     held = upstream.hold()
     turn = await ask(conversation, cast)
     await streamed(running, held, turn, "Text so far")
     await in_database(stop, conversation, cast.alice)
-    assert await held.request.aclosed(1.0)
+    assert await held.request.aclosed()
     stored = await ended(turn)
     assert (stored.state, stored.stopped_by_id) == (TurnState.STOPPED, cast.alice.pk)
     assert await text_of(turn) == "Text so far"
@@ -181,7 +191,7 @@ async def test_draining_interrupts_what_does_not_finish_in_time(
     stored = await in_database(Turn.objects.get, pk=turn.pk)
     assert (stored.state, stored.error_code) == (TurnState.INTERRUPTED, "server_stopped")
     assert await text_of(turn) == "Never done"
-    assert await held.request.aclosed(1.0)
+    assert await held.request.aclosed()
 
 
 async def test_stopping_at_any_moment_leaves_no_turn_behind(
@@ -217,6 +227,41 @@ async def test_turns_of_a_dead_runner_are_marked_by_the_next_one(
     stored = await ended(turn)
     assert (stored.state, stored.error_code) == (TurnState.INTERRUPTED, "server_killed")
     assert upstream.requests == []
+
+
+async def test_a_turn_that_is_long_in_preparing_is_kept_and_answered(
+    runner_of: Callable[[], Runner],
+    cast: Cast,
+    conversation: Conversation,
+    upstream: Upstream,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The database is slow, then away; another runner looks for turns to mark meanwhile."""
+    waiting, going_on = threading.Event(), threading.Event()
+    attempts: list[int] = []
+
+    def slowly(turn: Turn) -> Work:
+        attempts.append(turn.pk)
+        if len(attempts) == 1:
+            waiting.set()
+            assert going_on.wait(PATIENCE_SECONDS)
+            raise OperationalError("the database is restarting")
+        return prepare(turn)
+
+    monkeypatch.setattr("conversations.runner.prepare", slowly)
+    monkeypatch.setattr("conversations.database.AGAIN_SECONDS", 0.01)
+    turn = await ask(conversation, cast)
+    runner_of().start()
+    assert await asyncio.to_thread(waiting.wait, PATIENCE_SECONDS)
+    runner_of().start()
+    later = timezone.now() + timedelta(seconds=60)
+    claimed = Turn.objects.filter(pk=turn.pk)
+    await in_database(claimed.update, lease_until=later)
+    renewed = claimed.exclude(lease_until=later)
+    await in_database(wait_until, renewed.exists, "the lease renewed")
+    going_on.set()
+    stored = await ended(turn)
+    assert (stored.state, len(attempts)) == (TurnState.COMPLETE, 2)
 
 
 async def test_a_turn_whose_model_is_gone_fails_without_asking_anybody(
