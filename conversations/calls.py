@@ -99,6 +99,12 @@ def abandon(call: ApiCall) -> None:
         transaction.on_commit(lambda: wakeups.wake(wakeups.RUNNER))
 
 
+def abandon_unless_allowed(call: ApiCall) -> None:
+    """End the turn if the token that made the call could not make it any more."""
+    if not call.is_allowed():
+        abandon(call)
+
+
 def refuse_queued(owner: str) -> int:
     """This process ends: nobody will wait in it for what is still queued. Returns how many."""
     with transaction.atomic():

@@ -67,7 +67,7 @@ async def make_completion(exchange: Exchange, organization: str) -> None:
         key=key,
         body=body,
     )
-    await _answer(exchange, call, asked)
+    await _answer(exchange, token, call, asked)
 
 
 async def fetch_completion(exchange: Exchange, organization: str, completion: str) -> None:
@@ -75,9 +75,9 @@ async def fetch_completion(exchange: Exchange, organization: str, completion: st
     secret = secret_of(exchange)
     stream, after = _read_query(exchange)
     current = await runtime.start()
-    call = await in_database(_find, secret, organization, completion, current.runner.owner)
+    token, call = await in_database(_find, secret, organization, completion, current.runner.owner)
     asked = await in_database(calls.asked_of, call, stream=stream)
-    await _answer(exchange, call, asked, after=after)
+    await _answer(exchange, token, call, asked, after=after)
 
 
 def _admit(secret: str, organization: str) -> tuple[AccessToken, Rate | None]:
@@ -85,7 +85,9 @@ def _admit(secret: str, organization: str) -> tuple[AccessToken, Rate | None]:
     return token, count(token)
 
 
-def _find(secret: str, organization: str, completion: str, owner: str) -> ApiCall:
+def _find(
+    secret: str, organization: str, completion: str, owner: str
+) -> tuple[AccessToken, ApiCall]:
     token = read_token(secret, organization, Scope.CHAT)
     match = COMPLETION_ID.fullmatch(completion)
     with suppress(ApiCall.DoesNotExist):
@@ -93,7 +95,7 @@ def _find(secret: str, organization: str, completion: str, owner: str) -> ApiCal
             call = calls.find_call(token, uuid.UUID(match[1]))
             # What is not kept can be read only where it is written.
             if call.stored or (call.turn.is_running and call.turn.lease_owner == owner):
-                return call
+                return token, call
     raise ApiError(
         404,
         "There is no such completion, or its text was not kept.",
@@ -115,9 +117,17 @@ def _read_query(exchange: Exchange) -> tuple[bool, list[int]]:
 
 
 async def _answer(
-    exchange: Exchange, call: ApiCall, asked: ServedRequest, *, after: Sequence[int] = ()
+    exchange: Exchange,
+    token: AccessToken,
+    call: ApiCall,
+    asked: ServedRequest,
+    *,
+    after: Sequence[int] = (),
 ) -> None:
-    """Send the answer as it comes, unless the program goes away or loses its right to it."""
+    """Send the answer as it comes, unless the program goes away or loses its right to it.
+
+    `token` is the reader's: it need not be the one that made the call.
+    """
     current = await runtime.start()
     follower = Follower(call.turn, current.live, current.runner.owner, after)
     try:
@@ -126,10 +136,10 @@ async def _answer(
             await _first_of(
                 send(exchange, Answer(call, asked), follower),
                 exchange.wait_until_gone(),
-                _until_revoked(call),
+                _until_revoked(token, call),
             )
     except Revoked:
-        await in_database(calls.abandon, call)
+        await in_database(calls.abandon_unless_allowed, call)
         raise revoked() from None
     finally:
         if follower.ending is None and follower.is_ours and not call.key:
@@ -149,12 +159,17 @@ async def _first_of(*works: Coroutine[None, None, None]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _until_revoked(call: ApiCall) -> None:
-    """Raises Revoked when the token does not allow it any more."""
+async def _until_revoked(token: AccessToken, call: ApiCall) -> None:
+    """Raises Revoked when the reader's token does not allow it any more.
+
+    Where the token that made the call has ended, so does its turn, and readers see that end.
+    """
     while True:
         await asyncio.sleep(RECHECK_SECONDS)
-        if not await in_database(call.is_allowed):
+        if not await in_database(AccessToken.objects.usable().filter(pk=token.pk).exists):
             raise Revoked
+        if token.pk != call.token_id:
+            await in_database(calls.abandon_unless_allowed, call)
 
 
 async def _leave(call: ApiCall, live: Live) -> None:

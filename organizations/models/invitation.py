@@ -5,7 +5,7 @@ import secrets
 from datetime import timedelta
 from typing import Self
 
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 
 from organizations.models.organization import Membership, Organization, Role
@@ -65,13 +65,14 @@ class Invitation(models.Model):
 
     def accept(self, user: User) -> bool:
         """Make the person a member. False where somebody else was faster with the same link."""
-        claimed = (
-            Invitation.objects.open()
-            .filter(pk=self.pk)
-            .update(accepted_at=timezone.now(), accepted_by=user)
-        )
-        if claimed:
-            Membership.objects.get_or_create(
-                organization=self.organization, user=user, defaults={"role": self.role}
+        with transaction.atomic():
+            claimed = (
+                Invitation.objects.open()
+                .filter(pk=self.pk)
+                .update(accepted_at=timezone.now(), accepted_by=user)
             )
+            if claimed:
+                Membership.objects.get_or_create(
+                    organization=self.organization, user=user, defaults={"role": self.role}
+                )
         return bool(claimed)

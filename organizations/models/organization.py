@@ -75,14 +75,17 @@ class Membership(models.Model):
             self._keep_an_admin(unless=role == Role.ADMIN)
             self.role = role
             self.save(update_fields=["role"])
+            if not self.is_admin:
+                self._withdraw_invitations()
 
     def end(self, by: User | None = None) -> None:
         """Leave the organization, or be removed from it by `by`.
 
-        The person's tokens there are revoked, and nobody chose them for a model any more: who is
-        invited again begins anew. Raises LastAdmin where no admin would be left.
+        The person's tokens there are revoked, their invitations withdrawn, and nobody chose them
+        for a model any more: who is invited again begins anew. Raises LastAdmin where no admin
+        would be left.
         """
-        # Both modules import this one.
+        # These modules import this one.
         from organizations.models.provider import ProviderModel
         from organizations.models.token import AccessToken
 
@@ -96,6 +99,14 @@ class Membership(models.Model):
             self.delete()
             tokens.revoke(by)
             chosen.delete()
+            self._withdraw_invitations()
+
+    def _withdraw_invitations(self) -> None:
+        """Delete the open links that the person made: one may lead back in, as an admin."""
+        from organizations.models.invitation import Invitation
+
+        links = Invitation.objects.open().filter(organization=self.organization_id)
+        links.filter(invited_by=self.user_id).delete()
 
     def _keep_an_admin(self, *, unless: bool) -> None:
         if unless or not self.is_admin:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from django.conf import settings
 from django.db import models, transaction
@@ -11,8 +11,9 @@ from django.utils import timezone
 from django.utils.text import slugify
 from django.utils.translation import gettext_lazy as _
 
-from completions.endpoint import Endpoint
+from completions.endpoint import AuthStyle, Endpoint
 from completions.listing import ListedModel
+from completions.weights import MODEL_ALIAS
 from organizations.models.organization import Membership, Organization, Role
 from organizations.models.user import User
 from organizations.secrets import decrypt, encrypt, reencrypt
@@ -26,8 +27,6 @@ MODEL_NAME_CHARS = 150
 PROVIDER_SLUG_CHARS = 40
 LABEL_CHARS = 120
 MOST_MODELS = 300  # of a provider
-# The built-in model, which every organization has (conversations/providers.py).
-BUILT_IN_ID = "smollm2-135m-instruct"
 LAST_CHARS = 4
 # Of a shorter key four characters would be too much to show.
 SHORTEST_SHOWN_KEY_CHARS = 12
@@ -97,7 +96,7 @@ class Provider(models.Model):
 
     def endpoint(self) -> Endpoint:
         """Where and how to ask it. Raises SecretLost."""
-        auth = cast('Literal["x-api-key", "bearer", "none"]', self.auth)
+        auth = cast("AuthStyle", self.auth)
         return Endpoint(self.base_url, self.key(), auth, allow_private=self.allows_private)
 
     def set_key(self, key: str) -> None:
@@ -137,7 +136,7 @@ class Provider(models.Model):
 def _ids_taken(organization_id: Any) -> set[str]:
     """Those of the organization's models, and of what the environment offers or once may."""
     own = ProviderModel.objects.filter(organization=organization_id)
-    taken = {BUILT_IN_ID, *settings.COMPLETIONS_MODELS, *own.values_list("public_id", flat=True)}
+    taken = {MODEL_ALIAS, *settings.COMPLETIONS_MODELS, *own.values_list("public_id", flat=True)}
     return taken | {PurePath(settings.LOCAL_MODEL_PATH).stem}
 
 

@@ -206,6 +206,23 @@ def test_an_admin_changes_roles_and_removes_people(cast: Cast, sign_in: SignIn) 
     assert User.objects.filter(pk=cast.bob.pk).exists()
 
 
+@pytest.mark.parametrize("end", ["remove", "role"])
+def test_links_of_who_is_no_admin_any_more_lead_nowhere(
+    cast: Cast, sign_in: SignIn, end: str
+) -> None:
+    bob = cast.membership(cast.bob)
+    bob.change_role(Role.ADMIN)
+    links = {
+        team: Invitation.issue(team, Role.ADMIN, cast.bob)
+        for team in (cast.organization, cast.elsewhere)
+    }
+    alices = Invitation.issue(cast.organization, Role.MEMBER, cast.alice)
+    sign_in(cast.alice).post(member_url(cast, cast.bob, end), {"role": "member"})
+    assert Invitation.objects.by_token(links[cast.organization]) is None
+    assert Invitation.objects.by_token(links[cast.elsewhere]) is not None
+    assert Invitation.objects.by_token(alices) is not None
+
+
 def test_who_is_invited_again_begins_anew(cast: Cast, sign_in: SignIn) -> None:
     """Neither tokens nor named models come back; what is elsewhere stays."""
     memberships = {cast.organization: cast.membership(cast.bob)}
