@@ -20,13 +20,16 @@ from django.utils.translation import gettext as _
 from conversations.actions import Refused
 from conversations.blocks import Blocks
 from conversations.live import Change, LiveMessage, LiveTurn
+from conversations.models import Source
 from conversations.providers import OfferedModel
 from conversations.reading import AlternativesView, ConversationView, Item, MessageView
 from conversations.upstream import ModelStatus
 from conversations.wording import refusal, thought
 
-# Of some 5 kB each; a message that is shown again after that many others is rendered again.
+# A message that is shown again after that many others is rendered again. A longer one always is: of
+# 20,000 characters each they take 2,000 × 60 kB at most, and a program's message may have millions.
 FINISHED_ITEMS = 2000
+MOST_KEPT_CHARS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Page:
 def render_page(view: ConversationView, status: ModelStatus | None) -> Page:
     """Render everything but what is being written. Needs no live view: for any thread."""
     language = get_language() or ""
-    items = {i.dom_id: "" if _is_running(i) else _finished_item(i, language) for i in view.items}
+    items = {i.dom_id: "" if _is_running(i) else _finished(i, language) for i in view.items}
     running = frozenset(item.dom_id for item in view.items if _is_running(item))
     return Page(items, _regions(view, status), running)
 
@@ -169,7 +172,9 @@ def model_choices(models: Iterable[OfferedModel], current: str) -> list[dict[str
 def _regions(view: ConversationView, status: ModelStatus | None) -> dict[str, str]:
     conversation = conversation_context(view)
     models = model_choices(view.models, view.model)
-    return {
+    if any(model.id == view.model and not model.built_in for model in view.models):
+        status = None  # how the built-in model is says nothing about this one
+    regions = {
         "conversation-header": render("_header.html", conversation=conversation, models=models),
         "composer-action": render(
             "_composer_action.html",
@@ -179,8 +184,11 @@ def _regions(view: ConversationView, status: ModelStatus | None) -> dict[str, st
         ),
         "model-status": render("_model_status.html", status=status),
         "announcer": render("_announcer.html", text=_announcement(view)),
-        f"conversation-item-{view.id}": render("_sidebar_item.html", item=sidebar_item(view)),
     }
+    if view.source == Source.PAGE:  # calls of programs have no row in the sidebar
+        row = render("_sidebar_item.html", item=sidebar_item(view))
+        regions[f"conversation-item-{view.id}"] = row
+    return regions
 
 
 def _announcement(view: ConversationView) -> str:
@@ -192,6 +200,12 @@ def _announcement(view: ConversationView) -> str:
         "failed": _("Answer failed."),
         "interrupted": _("Answer interrupted."),
     }.get(view.last_state, "")
+
+
+def _finished(item: Item, language: str) -> str:
+    messages = item.messages if isinstance(item, AlternativesView) else (item,)
+    chars = sum(len(each.source) + len(each.html) + len(each.reasoning) for each in messages)
+    return _finished_item(item, language) if chars <= MOST_KEPT_CHARS else _item(item, None)
 
 
 @lru_cache(maxsize=FINISHED_ITEMS)

@@ -111,6 +111,8 @@ def failure(code: str, *, model: str) -> Words:
             )
         case "built_in_unavailable":
             return Words(_("The built-in model is not running."), _("Try again in a moment."))
+        case "internal":
+            return Words(_("Something went wrong on this server."), _("Try again."))
         case _other:
             return Words(_("The provider failed."), _("Try again."))
 

@@ -37,6 +37,7 @@ function reconnect() {
 }
 
 function lose(delay = Math.random() * Math.min(1000 * 2 ** failures, 10_000)) {
+  if (root.dataset.connection === "ended") return;
   failures += 1;
   show("lost");
   clearTimeout(retry);
@@ -73,7 +74,7 @@ if (slot) {
     if (ENDS[detail.event.code]) show(ENDS[detail.event.code]);
     else lose();
   });
-  addEventListener("offline", () => show("lost"));
+  addEventListener("offline", () => root.dataset.connection === "ended" || show("lost"));
   addEventListener("online", () => lose(0));
   addEventListener("pageshow", (event) => event.persisted && lose(0));
   document.addEventListener("visibilitychange", check);
