@@ -11,10 +11,15 @@ from pathlib import Path
 
 import pytest
 from django.test import Client
+from hypothesis import HealthCheck, settings
 
 from conversations.models import Conversation
 from organizations.models import Membership, Organization, Role, User
 from tests.upstream import Upstream
+
+# On a busy computer anything may take long; that says nothing about what is tested.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 PASSWORD = "correct horse battery"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -6,7 +6,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from tests.server import free_port
+WAIT_SECONDS = 60.0  # on a busy computer; nothing here takes a second
 
 
 class Wire:
@@ -17,7 +17,7 @@ class Wire:
     """
 
     def __init__(self, target_port: int) -> None:
-        self.port = free_port()
+        self.port = 0  # known once it listens
         self._target_port = target_port
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -30,7 +30,7 @@ class Wire:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._ready.wait(10)
+        assert self._ready.wait(WAIT_SECONDS)
         return self
 
     def __exit__(
@@ -40,7 +40,7 @@ class Wire:
         trace: TracebackType | None,
     ) -> None:
         self._loop.call_soon_threadsafe(self._stopped.set)
-        self._thread.join(10)
+        self._thread.join(WAIT_SECONDS)
 
     @property
     def url(self) -> str:
@@ -64,7 +64,7 @@ class Wire:
             done.set()
 
         self._loop.call_soon_threadsafe(act)
-        done.wait(10)
+        assert done.wait(WAIT_SECONDS)
 
     def _cut(self) -> None:
         self._refusing = True
@@ -80,7 +80,8 @@ class Wire:
         self._loop.close()
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stopped.wait()
         server.close()

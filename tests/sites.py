@@ -20,7 +20,7 @@ MODELS = ("test-model", "other-model")
 ALICE, BOB, MALLORY = "alice@example.org", "bob@example.org", "mallory@example.org"
 PASSWORD = "correct horse battery"
 ASKS_FOR_TITLE = "Write a title"  # how conversations/titles.py begins
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0  # on a busy computer; nothing here takes a few seconds
 
 # Alice is the admin that `manage.py setup` makes; Bob is in her organization, Mallory is not.
 _PEOPLE = f"""
@@ -42,12 +42,24 @@ class Provider(Upstream):
         super().__init__(models=MODELS)
         self.title = Answer("A fitting title")
         self.title_requests: list[Received] = []
+        self._holds: list[Held] = []
 
     def accept(self, received: Received) -> Answer | Held:
         if str(received.messages[0].get("content")).startswith(ASKS_FOR_TITLE):
             self.title_requests.append(received)
             return self.title
         return super().accept(received)
+
+    def hold(self, **how: Any) -> Held:
+        self._holds.append(super().hold(**how))
+        return self._holds[-1]
+
+    def reset(self) -> None:
+        """Forget scripts and requests; answers that were never brought to an end break off."""
+        super().reset()
+        for held in self._holds:
+            held.drop()
+        self._holds.clear()
 
 
 class Site:
@@ -64,6 +76,22 @@ class Site:
         self.server: Server = Server(self.data)
 
     def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._end()  # a server that is only slow would stay
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def _start(self) -> None:
         shutil.copytree(_first_data(), self.data, ignore=shutil.ignore_patterns("static", "*.log"))
         self.upstream.start()
         self.server.environment = {
@@ -76,14 +104,8 @@ class Site:
         if self.command:
             self.server.command = self.command
         self.server.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _end(self) -> None:
         self.server.stop()
         self.upstream.close()
         self._directory.cleanup()
@@ -95,6 +117,16 @@ class Site:
     @property
     def running(self) -> bool:
         return self.server.running
+
+    def reset(self) -> None:
+        """For the next test: running, nothing scripted, and nothing of the last one under way."""
+        self.upstream.reset()
+        if not self.running:
+            self.server.start()
+        # Asked for so late, an answer would take what the next test has scripted.
+        unfinished = "SELECT 1 FROM conversations_turn WHERE state IN ('queued', 'streaming')"
+        wait_until(lambda: not self.rows(unfinished), "the end of the last test's answers")
+        self.upstream.reset()
 
     @property
     def api_url(self) -> str:
@@ -111,7 +143,7 @@ class Site:
     def rows(self, query: str, *arguments: Any) -> list[Any]:
         """Read the database beside the server."""
         path = self.data / "chatsite.sqlite3"
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=WAIT_SECONDS)
         connection.row_factory = sqlite3.Row
         try:
             return connection.execute(query, arguments).fetchall()

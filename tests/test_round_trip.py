@@ -25,7 +25,7 @@ TEXT = "Grüße,\u2028世界! 🙂 And so on."
 ASKED = ChatMessage("user", "Hello you there")
 TOOL = {"type": "function", "function": {"name": "weather"}}
 # The provider of the site is asked again; the site is not, so that each failure is seen.
-ONCE = Limits(first_token=30, stall=30, total=60, retries=0)
+ONCE = Limits(connect=60, first_token=60, stall=60, total=90, retries=0)
 AuthStyle = Literal["x-api-key", "bearer"]
 
 

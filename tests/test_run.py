@@ -19,7 +19,11 @@ import pytest
 
 from completions.weights import MODEL_FILE, hardware_problem
 
+# Environments are made and packages installed: half a minute on a busy computer, several times.
+pytestmark = pytest.mark.timeout(900)
+
 PROJECT = Path(__file__).resolve().parent.parent
+MOST_SECONDS = 300  # of one run
 
 # Stands for the site: says how it was started.
 MANAGE = """
@@ -82,11 +86,12 @@ class Site:
             stderr=subprocess.PIPE,
             text=True,
             preexec_fn=_as_in_a_terminal,
+            start_new_session=True,  # a group of its own, to which a Ctrl-C goes
         )
 
     def run(self, *arguments: str, **environment: str) -> "Run":
         with self.start(*arguments, **environment) as process:
-            out, err = process.communicate(timeout=100)
+            out, err = process.communicate(timeout=MOST_SECONDS)
         return Run(process.returncode, out, err)
 
     def serve(self, *arguments: str, **environment: str) -> "Run":
@@ -361,11 +366,13 @@ def test_uv_is_used_where_it_is(site: Site) -> None:
 
 def test_ctrl_c_ends_an_installation_with_one_line(site: Site) -> None:
     os.mkfifo(site.home / "started")
-    site.fake_uv('echo $$ > "$HOME/started"\nexec sleep 60')
+    # First more than a pipe holds: it goes on once run.py reads it, and minds a Ctrl-C.
+    talk = "head -c 500000 /dev/zero"
+    site.fake_uv(f'{talk}\necho $$ > "$HOME/started"\nexec sleep {MOST_SECONDS}')
     with site.start("--port", "0", "--no-model") as process:
         installer = int((site.home / "started").read_text())
-        os.kill(process.pid, signal.SIGINT)
-        _out, err = process.communicate(timeout=20)
+        os.killpg(process.pid, signal.SIGINT)
+        _out, err = process.communicate(timeout=MOST_SECONDS)
     assert process.returncode == 130
     assert "Stopped. The same command goes on from here." in err
     assert "Traceback" not in err
@@ -384,7 +391,7 @@ def test_two_at_once_install_one_after_the_other(site: Site) -> None:
         assert "waiting for it" in process.stdout.readline()
         assert not (site.home / "uv.log").exists()
     with process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=MOST_SECONDS)
     assert (process.returncode, err) == (0, "")
     assert "Packages" in out
 

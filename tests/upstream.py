@@ -32,7 +32,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 60.0  # on a busy computer; nothing here takes a second
 # Between the last byte and a reset: a reset overtakes what the client's kernel has not yet read.
 BEFORE_RESET_SECONDS = 0.05
 MAX_REQUEST_BYTES = 64 << 20
@@ -133,8 +133,11 @@ class Held:
     """A request whose answer a test sends bit by bit, from any thread; nothing here blocks but
     request and wait_closed."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, silent: bool) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, *, silent: bool, n: int | None = None
+    ) -> None:
         self._loop = loop
+        self.n = n  # how many choices it has; None: as many as are asked for
         self._steps: asyncio.Queue[_Say | _End | _Raw] = asyncio.Queue()
         self._arrived = threading.Event()
         self._received: Received | None = None
@@ -234,10 +237,12 @@ class Upstream:
 
     def start(self) -> None:
         self._thread.start()
-        self._listening.wait(WAIT_SECONDS)
+        is_listening = self._listening.wait(WAIT_SECONDS)
         if self._failure is not None:
             self._thread.join(WAIT_SECONDS)
             raise self._failure
+        if not is_listening:
+            raise TimeoutError("the upstream does not listen")
 
     def close(self) -> None:
         """Stop serving; open connections are cut."""
@@ -266,9 +271,9 @@ class Upstream:
         """Let a function (called in the server's thread) choose what is not enqueued."""
         self._choose = choose
 
-    def hold(self, *, silent: bool = False) -> Held:
+    def hold(self, *, silent: bool = False, n: int | None = None) -> Held:
         """Let the next request be driven by the test; silent withholds the headers as well."""
-        held = Held(self._loop, silent=silent)
+        held = Held(self._loop, silent=silent, n=n)
         self._queue.append(held)
         return held
 
@@ -282,6 +287,15 @@ class Upstream:
     async def await_for_request(self, count: int = 1, seconds: float = WAIT_SECONDS) -> Received:
         """As wait_for_request, without blocking the loop."""
         return await asyncio.to_thread(self.wait_for_request, count, seconds)
+
+    def wait_left(self, seconds: float = WAIT_SECONDS) -> bool:
+        """Whether no connection is open any more within that time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._open, seconds)
+
+    async def aleft(self, seconds: float = WAIT_SECONDS) -> bool:
+        """As wait_left, without blocking the loop."""
+        return await asyncio.to_thread(self.wait_left, seconds)
 
     def reset(self) -> None:
         """Forget requests and scripts, for a server shared by tests."""
@@ -321,7 +335,9 @@ class Upstream:
         self._open.add(connection)
 
     def lost(self, connection: "_Connection") -> None:
-        self._open.discard(connection)
+        with self._changed:
+            self._open.discard(connection)
+            self._changed.notify_all()
 
     def accept(self, received: Received) -> "Answer | Held":
         """Log a request for a completion and choose its answer."""
@@ -552,8 +568,7 @@ class _Connection(asyncio.Protocol):
 
     async def write_held(self, received: Received, held: Held) -> None:
         held.arrive(received)
-        answer = Answer(text="")
-        events = _Events(received, answer)
+        events = _Events(received, Answer(text="", n=held.n))
         if held.silent:
             step = await held.next_step()
             await self.write(_head(200, _STREAM_HEADERS) + _chunked(events.roles()))
@@ -584,11 +599,13 @@ class _Connection(asyncio.Protocol):
         elif how.startswith("error:"):
             error = _error_body(how.removeprefix("error:"), None)
             await self.write_chunk(_event(error))
-        elif how in ("done", "finish") and not scripted:
-            await self.write_chunk(events.ends(reason))
-            await self.write_chunk(b"data: [DONE]\n\n" if how == "done" else b"")
+        last = b""
+        if how in ("done", "finish") and not scripted:
+            last = _chunked(events.ends(reason))
+            last += _chunked(b"data: [DONE]\n\n") if how == "done" else b""
         if events.answer.wire is None:
-            await self.write(b"0\r\n\r\n")
+            # In one piece: clients wait only for a moment for what follows [DONE].
+            await self.write(last + b"0\r\n\r\n")
 
 
 def _tool_call(number: int, id: str, name: str, arguments: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from tests.sites import PASSWORD, WAIT_SECONDS, Site
 
 FINAL = ("complete", "stopped", "failed", "interrupted")
 # A page on a busy computer; nothing here should ever take so long.
-HTTP_SECONDS = 30.0
+HTTP_SECONDS = 60.0
 
 
 def normal(html: str) -> str:

@@ -27,9 +27,11 @@ from tests.visitor import Visitor
 ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--no-first-run"),
+    "--disable-smooth-scrolling",  # the wheel's way is gone at once: a test can read where it is
 ]
 # A computer whose cores are busy; an assertion that holds ends its wait at once.
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
+LAUNCH_MS = 120_000
 
 
 # Not for the whole run: while it lives, no event loop can be started in this thread.
@@ -37,7 +39,9 @@ PATIENCE_MS = 20_000
 def browser() -> Iterator[Browser]:
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=chromium_path(), args=ARGUMENTS)
+        chromium = playwright.chromium.launch(
+            executable_path=chromium_path(), args=ARGUMENTS, timeout=LAUNCH_MS
+        )
         yield chromium
         chromium.close()
 
@@ -51,9 +55,7 @@ def module_site() -> Iterator[Site]:
 @pytest.fixture
 def site(module_site: Site) -> Site:
     """The module's site, running, with nothing scripted."""
-    module_site.upstream.reset()
-    if not module_site.running:
-        module_site.server.start()
+    module_site.reset()
     return module_site
 
 

@@ -5,7 +5,8 @@ import time
 
 from playwright.sync_api import Locator, Page, expect
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
+TITLE = "A fitting title"  # what the provider answers when it is asked for one
 
 # What differs between a page that was followed and one that was loaded, and is no difference: the
 # order of attributes' quotes, room between elements, and what JavaScript adds to code blocks.
@@ -45,6 +46,13 @@ def expect_state(page: Page, state: str) -> None:
     expect(answer(page)).to_have_attribute("data-state", state)
 
 
+def expect_settled(page: Page) -> None:
+    """The first answer is there, and its title, which comes later and replaces the page's head."""
+    expect_state(page, "complete")
+    expect(page.locator("#conversation-title")).to_have_value(TITLE)
+    expect(page.locator(".item[aria-current] .item-title")).to_have_text(TITLE)
+
+
 def button(page: Page, name: str) -> Locator:
     return page.get_by_role("button", name=name, exact=True)
 
@@ -73,7 +81,15 @@ def conversation_of(page: Page) -> str:
 
 def eventually(page: Page, expression: str) -> None:
     """Wait until it is true. (`wait_for_function` needs eval, which the page forbids.)"""
+    first_where([page], expression)
+
+
+def first_where(pages: list[Page], expression: str) -> Page:
+    """Wait until it is true in one of the pages; returns that one."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not page.evaluate(expression):
+    while True:
+        for page in pages:
+            if page.evaluate(expression):
+                return page
         assert time.monotonic() < deadline, f"never true: {expression}"
-        page.wait_for_timeout(20)
+        pages[0].wait_for_timeout(20)

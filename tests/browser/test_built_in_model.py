@@ -10,7 +10,7 @@ from completions.weights import check_platform
 from tests.browser.pages import answer, body, composer, conversation_of, expect_state, send
 from tests.sites import Site
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 ANSWER_MS = 90_000  # on a busy computer; otherwise 3 s
 

@@ -8,12 +8,20 @@ import pytest
 from playwright.sync_api import Dialog, Page, expect
 
 from tests.browser.conftest import Desk
-from tests.browser.pages import answers, body, composer, conversation_of, expect_state, send
+from tests.browser.pages import (
+    answers,
+    body,
+    composer,
+    conversation_of,
+    expect_settled,
+    expect_state,
+    send,
+)
 from tests.sites import ALICE, Site
 from tests.upstream import Answer
 from tests.visitor import Visitor
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.browser
 
 # {spy}: an address that counts who connects.
 PAYLOADS = """\
@@ -147,7 +155,7 @@ def test_nothing_that_people_type_runs(site: Site, desk: Desk, alice: Page, spy:
     composer(alice).fill(text)
     composer(alice).press("Enter")
     conversation = conversation_of(alice)
-    expect_state(alice, "complete")
+    expect_settled(alice)
     expect(alice.locator(".bubble")).to_contain_text("<script>window.hit = 1</script>")
     title = f"<img src={spy.url}/title onerror=window.hit=1>"
     alice.locator("#conversation-title").fill(title)

@@ -9,7 +9,7 @@ from tests.browser.test_pages import PHONE, SIDEWAYS
 from tests.sites import BOB, Site
 from tests.upstream import Answer
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.browser
 
 
 def create_token(page: Page, name: str) -> str:

@@ -19,15 +19,17 @@ from tests.browser.pages import (
     eventually,
     expect_same_after_reload,
     expect_state,
+    first_where,
     send,
     thread_html,
 )
 from tests.sites import BOB, Site
 from tests.upstream import Answer
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.browser
 
 Starts = Callable[..., str]
+MOST_TO_CLOSED_SECONDS = 30.0  # on a busy computer; well before the site's own time limits
 
 
 def test_sign_in_send_and_watch_formatted_text_stream_in(site: Site, desk: Desk) -> None:
@@ -36,7 +38,7 @@ def test_sign_in_send_and_watch_formatted_text_stream_in(site: Site, desk: Desk)
     page.get_by_label("E-mail").fill("Alice@Example.org")
     page.get_by_label("Password").fill("correct horse battery")
     page.get_by_label("Password").press("Enter")
-    page.wait_for_url("**/")
+    expect(composer(page)).to_be_visible()
     held = site.upstream.hold()
 
     send(page, "Show me Markdown")
@@ -128,15 +130,18 @@ def test_what_is_refused_stays_in_the_composer(
     composer(alice).fill("Of the first tab")
     alice.evaluate("document.getElementById('composer').requestSubmit()")
     second.evaluate("document.getElementById('composer').requestSubmit()")
+    refused = first_where([alice, second], "document.querySelector('#notice').innerText !== ''")
+    taken = second if refused is alice else alice
+    expect(composer(taken)).to_have_value("")
     held.send("For one of them")
     held.finish()
     for tab in (alice, second):
         expect(body(tab)).to_have_text("For one of them")
         expect_state(tab, "complete")
 
-    drafts = sorted(composer(tab).input_value() for tab in (alice, second))
-    assert drafts in (["", "Of the first tab"], ["", "Of the second tab"])
-    refused = second if composer(second).input_value() else alice
+    draft = "Of the first tab" if refused is alice else "Of the second tab"
+    expect(composer(refused)).to_have_value(draft)
+    expect(composer(taken)).to_have_value("")
     expect(refused.locator("#notice")).to_contain_text("An answer is being written.")
     assert len(site.upstream.requests) == 2
     assert len(site.turns(conversation)) == 2
@@ -234,7 +239,7 @@ def test_stop_keeps_the_text_and_continue_goes_on_in_place(
     expect(body(alice)).to_have_text("Half an ans")
 
     button(alice, "Stop the answer").click()
-    assert held.wait_closed(1.0)
+    assert held.wait_closed(MOST_TO_CLOSED_SECONDS)
     expect_state(alice, "stopped")
     expect(answer(alice)).to_contain_text("Stopped by Alice.")
     expect(body(alice)).to_have_text("Half an ans")
@@ -260,7 +265,7 @@ def test_escape_stops_the_answer(site: Site, alice: Page, starts: Starts) -> Non
 
     composer(alice).press("Escape")
 
-    assert held.wait_closed(2.0)
+    assert held.wait_closed(MOST_TO_CLOSED_SECONDS)
     expect_state(alice, "stopped")
 
 
@@ -279,6 +284,7 @@ def test_regenerate_makes_a_second_version_and_one_can_go_back(
     held.finish()
     versions = alice.get_by_role("group", name="Versions")
     expect(versions).to_contain_text("2/2")
+    expect_state(alice, "complete")
 
     button(alice, "Previous version").click()
     expect(body(alice)).to_have_text("The first version")
@@ -349,8 +355,11 @@ def test_a_provider_that_hangs_up_is_tried_again_and_then_reported(
 def test_an_answer_cut_midway_is_interrupted_and_can_be_continued(
     site: Site, alice: Page, starts: Starts
 ) -> None:
-    site.upstream.enqueue(Answer("It breaks in the middle", cut_after=12))
+    held = site.upstream.hold()
     alice.goto(f"/c/{starts('Try this')}/")
+    held.send("It breaks in")
+    expect(body(alice)).to_have_text("It breaks in")
+    held.drop()
 
     expect_state(alice, "interrupted")
     expect(body(alice)).to_have_text("It breaks in")

@@ -164,7 +164,7 @@ def test_starts_at_the_same_moment_agree_on_one_secret(
     together = threading.Barrier(8)
 
     def start(_number: int) -> str:
-        together.wait(10)
+        together.wait(60)
         return env.secret_key(tmp_path)
 
     with ThreadPoolExecutor(8) as pool:

@@ -181,7 +181,11 @@ def upstream() -> Iterator[Upstream]:
 
 
 @pytest.fixture
-async def client(upstream: Upstream) -> AsyncIterator[CompletionClient]:
+async def client(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[CompletionClient]:
+    monkeypatch.setattr("completions.breaker.FIRST_PAUSE_SECONDS", 600.0)
+    monkeypatch.setattr("completions.breaker.WITHIN_SECONDS", 600.0)
     limits = Limits(retries=0, breaker_failures=2)
     client = CompletionClient(Endpoint(upstream.url, "", "none"), limits)
     yield client

@@ -12,9 +12,10 @@ from completions.client import CompletionClient, Endpoint, Limits
 from completions.errors import CompletionError
 from completions.fanout import stream_choices
 from completions.types import ChatMessage, CompletionRequest, Usage
+from tests.completions.clock import forward
 from tests.upstream import Answer, Received, Upstream
 
-LIMITS = Limits(connect=5, first_token=8, stall=8, total=15, retries=0)
+LIMITS = Limits(connect=60, first_token=60, stall=60, total=90, retries=0)
 
 
 @pytest.fixture
@@ -214,7 +215,7 @@ async def test_a_call_that_fails_ends_the_others_after_what_came(
         with pytest.raises(CompletionError) as caught:
             await anext(chunks)
     assert caught.value.provider_words == "out of memory"
-    assert await requests[0].aclosed(1)
+    assert await requests[0].aclosed()
 
 
 async def test_what_was_used_before_an_error_is_still_told(
@@ -241,7 +242,7 @@ async def test_closing_it_closes_all_connections(
     await first
     await chunks.aclose()
     for request in requests:
-        assert await request.aclosed(1)
+        assert await request.aclosed()
 
 
 async def test_cancelling_the_reader_closes_all_connections(
@@ -255,7 +256,7 @@ async def test_cancelling_the_reader_closes_all_connections(
     with pytest.raises(asyncio.CancelledError):
         await task
     for request in requests:
-        assert await request.aclosed(1)
+        assert await request.aclosed()
 
 
 async def test_a_seed_is_another_for_each_call(
@@ -283,22 +284,31 @@ async def test_a_server_known_to_count_one_choice_is_asked_for_each(upstream: Up
 
 
 @pytest.mark.parametrize(
-    ("delays", "knows_n"),
+    ("first", "n", "one_choice"),
     # More than run at once, each well within the limit; and the call for all before the others.
-    [([0.6] * 9, False), ([0.6, 0.6], True)],
+    [(8, 9, True), (1, 2, False)],
     ids=["rounds", "all, then each"],
 )
 async def test_one_total_holds_for_all_the_calls(
-    upstream: Upstream, delays: list[float], knows_n: bool
+    upstream: Upstream, first: int, n: int, one_choice: bool
 ) -> None:
-    upstream.enqueue(*(Answer(text="Hello", n=1, first_delay=delay) for delay in delays))
+    held = [upstream.hold(n=1) for _ in range(first + 1)]
     client = CompletionClient(
-        Endpoint(upstream.url, "", "none", one_choice=not knows_n), replace(LIMITS, total=1.0)
+        Endpoint(upstream.url, "", "none", one_choice=one_choice), replace(LIMITS, total=100)
     )
-    result = await ask(client, asking(2 if knows_n else 9))
+    task = asyncio.create_task(ask(client, asking(n)))
+    for each in held[:first]:
+        await each.arequest()
+    forward(50)
+    for each in held[:first]:
+        each.send("Hello")
+        each.finish()
+    await held[first].arequest()
+    forward(55)
+    result = await task
     await client.aclose()
     assert result.error is not None
     assert result.error.code == "total_timeout"
-    assert len(upstream.requests) == len(delays)
-    for request in upstream.requests:
-        assert await request.aclosed(1)
+    assert result.texts == dict.fromkeys(range(first), "Hello")
+    assert len(upstream.requests) == first + 1
+    assert await upstream.requests[first].aclosed()

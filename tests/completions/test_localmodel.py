@@ -27,7 +27,9 @@ from completions.weights import (
     weights_installed,
 )
 
+pytestmark = pytest.mark.timeout(300)
 WHY_NOT = check_platform()
+MOST_SECONDS = 100.0  # on a busy computer; otherwise 2 s
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ class Watched:
         self._changed.set()
 
     async def reach(self, state: State, times: int = 1) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(MOST_SECONDS):
             while self.states.count(state) < times:
                 self._changed.clear()
                 await self._changed.wait()
@@ -75,7 +77,7 @@ def ask(text: str, *, prefill: str = "", n: int = 1, max_tokens: int = 12) -> Co
     return CompletionRequest(
         MODEL_ALIAS,
         tuple(messages),
-        temperature=0.2,
+        temperature=0.0,  # the same words each time
         top_p=0.9,
         max_tokens=max_tokens,
         n=n,
@@ -96,7 +98,7 @@ async def answer(model: LocalModel, request: CompletionRequest) -> dict[int, str
     return texts
 
 
-def wait_until_gone(pid: int, seconds: float = 10) -> None:
+def wait_until_gone(pid: int, seconds: float = MOST_SECONDS) -> None:
     """Wait for the end of a process that need not be our child."""
     deadline = time.monotonic() + seconds
     while _is_alive(pid):
@@ -160,15 +162,15 @@ async def test_it_comes_back_after_its_process_was_killed() -> None:
 
 
 @pytest.mark.usefixtures("can_run")
-async def test_stopping_ends_the_process() -> None:
+async def test_stopping_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("completions.localmodel.STOP_SECONDS", 2 * MOST_SECONDS)
     async with running() as watched:
         await watched.reach("ready")
         pid = watched.model.pid
         assert pid is not None
         assert _is_alive(pid)
-        started = time.monotonic()
-        await watched.model.stop()
-        assert time.monotonic() - started < 1
+        async with asyncio.timeout(MOST_SECONDS):  # by itself, and not because it was killed
+            await watched.model.stop()
         wait_until_gone(pid, 0)
         assert watched.model.endpoint is None
         await watched.model.stop()
@@ -186,7 +188,7 @@ async def test_nobody_else_gets_an_answer_and_no_secret_reaches_it(
         assert endpoint.base_url.startswith("http://127.0.0.1:")
         assert endpoint.close_connections
         body = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
-        async with httpx.AsyncClient() as browser:
+        async with httpx.AsyncClient(trust_env=False, timeout=MOST_SECONDS) as browser:
             for headers in ({}, {"Authorization": "Bearer guessed"}):
                 reply = await browser.post(endpoint.completions_url(), json=body, headers=headers)
                 assert reply.status_code == 401
@@ -260,7 +262,7 @@ def test_it_works_in_the_event_loop_of(loop: str) -> None:
         pytest.importorskip("uvloop")
     parent, pid = start_parent(loop)
     with parent:
-        said, _ = parent.communicate(timeout=20)
+        said, _ = parent.communicate(timeout=MOST_SECONDS)
     assert (said, parent.returncode) == ("stopped\n", 0)
     wait_until_gone(pid, 0)
 
@@ -271,7 +273,7 @@ def test_it_does_not_outlive_a_parent_that_was_killed() -> None:
     with parent:
         assert _is_alive(pid)
         parent.kill()
-        parent.wait(10)
+        parent.wait(MOST_SECONDS)
     wait_until_gone(pid)
 
 
@@ -280,7 +282,7 @@ def test_ctrl_c_leaves_it_to_its_parent() -> None:
     parent, pid = start_parent("asyncio")
     with parent:
         os.kill(pid, signal.SIGINT)
-        said, _ = parent.communicate(timeout=20)
+        said, _ = parent.communicate(timeout=MOST_SECONDS)
     assert said == "stopped\n"  # and not "restarting"
     wait_until_gone(pid, 0)
 
@@ -313,7 +315,7 @@ def test_the_key_is_required_by_the_server_itself() -> None:
         capture_output=True,
         text=True,
         cwd=PROJECT,
-        timeout=30,
+        timeout=MOST_SECONDS,
     )
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "LOCAL_MODEL_KEY" in ended.stderr
@@ -327,7 +329,7 @@ def test_a_server_whose_parent_is_gone_already_ends_while_it_loads() -> None:
         capture_output=True,
         env={**os.environ, "LOCAL_MODEL_KEY": "k"},
         cwd=PROJECT,
-        timeout=30,
+        timeout=MOST_SECONDS,
     )
     assert ended.returncode == 0
 

@@ -25,7 +25,7 @@ def _close_connections(django_db_setup: None) -> Iterator[None]:
     together = threading.Barrier(count)
 
     def close() -> None:
-        together.wait(10)
+        together.wait(60)
         connections.close_all()
 
     wait([READERS.submit(close) for _ in range(count)])

@@ -16,6 +16,7 @@ from conversations.database import in_database
 from conversations.models import ApiCall, Conversation, Message, Source, Turn, TurnState
 from conversations.runtime import Runtime
 from organizations.models import AccessToken, Audience, Auth, Provider, ProviderModel, Scope
+from tests.completions.clock import forward
 from tests.conftest import Cast
 from tests.conversations.programs import ASKED, Answered, Program, issue, until
 from tests.upstream import Answer, Upstream
@@ -471,7 +472,7 @@ async def test_a_program_that_goes_away_stops_the_provider(
             held.send("Half")
             await answered.until_text("Half")
         answered.leave()
-        assert await request.aclosed(1)
+        assert await request.aclosed()
     call = await until_ended()
     assert (call.turn.state, call.abandoned) == (TurnState.STOPPED, True)
 
@@ -492,8 +493,9 @@ async def test_what_it_had_is_kept(program: Program, upstream: Upstream) -> None
 
 
 async def test_a_connection_that_broke_is_taken_up_at_once(
-    program: Program, upstream: Upstream
+    program: Program, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(answering, "LINGER_SECONDS", 30)
     held = upstream.hold()
     async with program.asking(stream=True) as answered:
         request = await held.arequest()
@@ -504,6 +506,7 @@ async def test_a_connection_that_broke_is_taken_up_at_once(
         path = f"/chat/completions/{call.completion_id}?stream=true&after=12"
         async with program.calling("GET", path) as resumed:
             await resumed.until(lambda it: it.status == 200 or it.ended)
+            forward(31)  # nobody came back to the first one
             held.send("second half.")
             await resumed.until_text("second half.")
             assert not request.closed.is_set()
@@ -525,7 +528,7 @@ async def test_of_two_readers_that_leave_together_nobody_is_left(
             await second.until_text("Half")
             second.leave()
             answered.leave()
-            assert await request.aclosed(2)
+            assert await request.aclosed()
     assert (await until_ended()).abandoned
 
 
@@ -566,8 +569,33 @@ async def test_an_answer_ends_with_the_right_to_it(
         await answered.until_text("Half")
         await in_database(end, await in_database(AccessToken.objects.select_related("user").get))
         await answered.until(lambda it: it.ended)
-        assert await request.aclosed(2)
+        assert await request.aclosed()
     assert answered.events[-1]["error"]["code"] == "invalid_api_key"
+
+
+@pytest.mark.parametrize(("ends", "code"), [("first", "abandoned"), ("second", "invalid_api_key")])
+async def test_who_reads_with_another_token_loses_it_with_that_one(
+    program: Program, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, ends: str, code: str
+) -> None:
+    """And where the one that asked is revoked, the answer ends for all its readers."""
+    monkeypatch.setattr(answering, "RECHECK_SECONDS", 0.05)
+    first = await in_database(AccessToken.objects.select_related("user").get)
+    membership = await in_database(first.user.memberships.get)
+    second, secret = await in_database(AccessToken.issue, membership, "Second")
+    held = upstream.hold()
+    async with program.asking(stream=True) as asking:
+        await held.arequest()
+        held.send("Half")
+        await asking.until_text("Half")
+        path = f"/chat/completions/{(await only_call()).completion_id}?stream=true"
+        async with program.calling("GET", path, headers={"x-api-key": secret}) as reading:
+            await reading.until_text("Half")
+            await in_database(_revoke, first if ends == "first" else second)
+            await reading.until(lambda it: it.ended)
+            assert reading.events[-1]["error"]["code"] == code
+        held.finish()
+        await asking.until(lambda it: it.ended)
+    assert (asking.events[-1] == "[DONE]") is (ends == "second")
 
 
 async def test_what_is_queued_when_the_right_ends_is_not_asked(

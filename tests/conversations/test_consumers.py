@@ -1,8 +1,10 @@
 """Sockets through the whole ASGI application: origin, cookie, routing, consumer, runner."""
 
 import random
+import time
 import uuid
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from django.test import Client
@@ -275,8 +277,9 @@ async def test_bytes_are_malformed_too(view: View, cast: Cast) -> None:
 
 
 async def test_a_flood_is_answered_with_a_notice_and_stores_nothing_more(
-    view: View, cast: Cast, conversation: Conversation
+    view: View, cast: Cast, conversation: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(consumers, "FRAMES_SECONDS", 600)
     alice = await view(cast.alice).open()
     for _ in range(consumers.MOST_FRAMES):
         await alice.send(" ")
@@ -422,6 +425,14 @@ async def test_opening_the_page_in_the_middle_shows_all_and_goes_on(
         await viewer.until(lambda page: page.state(reply) == "complete")
 
 
+@pytest.fixture
+def thoughts_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes to look at them."""
+    still = SimpleNamespace(monotonic=lambda: 0.0, perf_counter=time.perf_counter)
+    monkeypatch.setattr("conversations.live.time", still)
+
+
+@pytest.mark.usefixtures("thoughts_take_no_time")
 async def test_reasoning_streams_folded_above_the_answer(
     view: View, cast: Cast, conversation: Conversation, upstream: Upstream
 ) -> None:
@@ -458,6 +469,7 @@ async def test_reasoning_streams_folded_above_the_answer(
     await alice.assert_page_is_current()
 
 
+@pytest.mark.usefixtures("thoughts_take_no_time")
 async def test_reasoning_that_comes_after_text_gets_its_place(
     view: View, cast: Cast, conversation: Conversation, upstream: Upstream
 ) -> None:

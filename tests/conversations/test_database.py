@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def thread() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(1) as executor:
         yield executor
-        executor.submit(connections.close_all).result(10)
+        executor.submit(connections.close_all).result(60)
 
 
 def look() -> int:

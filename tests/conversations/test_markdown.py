@@ -292,12 +292,12 @@ def test_warm_up_knows_all_its_languages() -> None:
     ],
     ids=lambda text: text[:8],
 )
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 def test_pathological_text_is_shown_whole_and_in_time(text: str) -> None:
     assert "deep" in Page(render(text)).text
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 def test_a_megabyte_is_rendered() -> None:
     text = ("Some words. " * 80 + "*End.*\n\n- item\n\n```\ncode\n```\n\n") * 1_000
     assert len(text) == 990_000

@@ -1,7 +1,7 @@
 """The pages about programs: how to call, what was called, and going on from a call."""
 
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -252,9 +252,11 @@ def test_usage_is_summed_by_month_with_the_prices_of_its_time(
     for prices in ({}, {"prompt_price": "2.5", "completion_price": "10"}, {"prompt_price": "1"}):
         call = call_of(token, prompt_tokens=1_000_000, completion_tokens=200_000, **prices)
     Turn.objects.filter(pk=call.turn_id).update(model="other-model", author=cast.bob)
+    made = datetime(2026, 3, 31, 12, tzinfo=UTC)
+    Turn.objects.update(created_at=made)
     old = call_of(token)
-    Turn.objects.filter(pk=old.turn_id).update(created_at=timezone.now() - timedelta(days=40))
-    month = Month.of(timezone.localdate())
+    Turn.objects.filter(pk=old.turn_id).update(created_at=made - timedelta(days=40))
+    month = Month(2026, 3)
     whole = read_usage(cast.organization.pk, month)
     assert whole.total == Row("", 3, 3_000_000, 600_000, 5.5)
     assert whole.by_model == (
@@ -272,10 +274,11 @@ def test_only_admins_see_the_organizations_usage(
     sign_in: Any, cast: Cast, token: AccessToken
 ) -> None:
     call_of(token)
+    Turn.objects.update(created_at=datetime(2026, 3, 31, 12, tzinfo=UTC))
     admin, member = sign_in(cast.alice), sign_in(cast.bob)
-    assert "By person" in page(admin, "usage", "?of=all").get_text()
-    assert "By person" not in page(admin, "usage").get_text()
-    shown = page(member, "usage", "?of=all").get_text()
+    assert "By person" in page(admin, "usage", "?month=2026-03&of=all").get_text()
+    assert "By person" not in page(admin, "usage", "?month=2026-03").get_text()
+    shown = page(member, "usage", "?month=2026-03&of=all").get_text()
     assert "By person" not in shown
     assert "Nothing in this month" in shown
     for odd in ("?month=x", "?month=9999-12", "?month=0001-01", "?month=2026-13"):

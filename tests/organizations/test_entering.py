@@ -105,7 +105,7 @@ def at_once(action: Callable[[int], Any], count: int) -> list[Any]:
     together = threading.Barrier(count)
 
     def call(number: int) -> Any:
-        together.wait(10)
+        together.wait(60)
         try:
             return action(number)
         finally:

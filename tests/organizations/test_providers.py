@@ -15,8 +15,9 @@ from django.test import Client
 from django.views.debug import ExceptionReporter
 
 from completions.listing import ListedModel
+from completions.weights import MODEL_ALIAS
 from organizations.models import Audience, Provider, ProviderModel, Role, User
-from organizations.models.provider import BUILT_IN_ID, MOST_MODELS
+from organizations.models.provider import MOST_MODELS
 from organizations.presets import PRESETS
 from organizations.setup import set_up
 from tests.conftest import Cast
@@ -416,17 +417,17 @@ def test_ids_are_unique_in_the_organization_and_stay(
 ) -> None:
     first, second = add(admin, name="First"), add(admin, name="Ünder Wörld")
     third, elsewhere = add(admin, name="第三"), add(sign_in(cast.mallory))
-    names = ["gpt", "test-model", BUILT_IN_ID]  # the second from the environment
+    names = ["gpt", "test-model", MODEL_ALIAS]  # the second from the environment
     for provider in (first, second, third, elsewhere):
         provider.add_models(map(ListedModel, names))
 
     def ids(provider: Provider) -> list[str]:
         return list(provider.models.order_by("id").values_list("public_id", flat=True))
 
-    assert ids(first) == ["gpt", "first/test-model", f"first/{BUILT_IN_ID}"]
+    assert ids(first) == ["gpt", "first/test-model", f"first/{MODEL_ALIAS}"]
     assert ids(second) == [f"under-world/{name}" for name in names]
     assert ids(third) == [f"provider/{name}" for name in names]
-    assert ids(elsewhere) == ["gpt", "gateway/test-model", f"gateway/{BUILT_IN_ID}"]
+    assert ids(elsewhere) == ["gpt", "gateway/test-model", f"gateway/{MODEL_ALIAS}"]
 
     edit(admin, second, name="Renamed")
     model = second.models.earliest("id")
@@ -673,7 +674,7 @@ def test_without_an_endpoint_the_built_in_model_is_shown(
     settings.BUILT_IN_MODEL = built_in
     page = text_of(admin, LIST)
     assert words in page
-    assert (BUILT_IN_ID in page) is built_in
+    assert (MODEL_ALIAS in page) is built_in
 
 
 # Error reports.

@@ -22,10 +22,12 @@ async def main() -> None:
         async def leave(name: str, **more: Any) -> str:
             """Give up after a while, as a program does whose own user went away."""
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1):
+                # So long that the provider was asked, also on a busy computer.
+                async with asyncio.timeout(10) as limit:
                     stream = await ask(name, **more)
-                    async for _ in stream:
-                        pass
+                    async for chunk in stream:
+                        if chunk.choices[0].delta.content:
+                            limit.reschedule(asyncio.get_running_loop().time())
                 return "it ended by itself"
             return "left"
 
@@ -41,15 +43,20 @@ async def main() -> None:
         many = await asyncio.gather(
             *(streamed(name) for name in ("plain", "letters") for _ in range(5))
         )
+        left = await asyncio.gather(
+            leave("silent", stream=True),
+            leave("endless", stream=True),
+            leave("endless unstreamed"),
+        )
         tell(
             {
                 "models": [model.id async for model in client.models.list()],
                 "whole": (await ask("plain")).choices[0].message.content,
                 "many": sorted(set(many)),
                 "cut": await broken("cut"),
-                "left before the first token": await leave("silent", stream=True),
-                "left midway": await leave("endless", stream=True),
-                "left unstreamed": await leave("endless unstreamed"),
+                "left before the first token": left[0],
+                "left midway": left[1],
+                "left unstreamed": left[2],
             }
         )
 

@@ -7,7 +7,7 @@ import openai
 from openai import OpenAI
 from shared import API_KEY, BASE_URL, MODEL, tell
 
-START_SECONDS = 60  # for the model to be loaded
+START_SECONDS = 120  # for the model to be loaded, on a busy computer; otherwise 2
 TOKENS = 4  # so few that no answer ends by itself
 
 client = OpenAI(base_url=BASE_URL, api_key=API_KEY, max_retries=0)
