@@ -1,11 +1,8 @@
 """Put the content security policy and privacy headers on every answer."""
 
 from collections.abc import Callable
-from typing import Any
 
-from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponse
-from django.utils.decorators import sync_and_async_middleware
 
 # No inline script or style exists, so the policy is static and needs no nonce.
 POLICY = "; ".join(
@@ -32,16 +29,10 @@ def _add(response: HttpResponse) -> HttpResponse:
     return response
 
 
-@sync_and_async_middleware
-def content_security(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
-    if iscoroutinefunction(get_response):
-
-        async def asynchronous(request: HttpRequest) -> HttpResponse:
-            return _add(await get_response(request))
-
-        return asynchronous
-
-    def synchronous(request: HttpRequest) -> HttpResponse:
+def content_security(
+    get_response: Callable[[HttpRequest], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
+    def respond(request: HttpRequest) -> HttpResponse:
         return _add(get_response(request))
 
-    return synchronous
+    return respond

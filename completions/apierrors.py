@@ -154,8 +154,8 @@ def api_error_of_code(code: str, detail: str = "", *, model: str = "") -> ApiErr
     """Return what a caller is told about a turn that ended with this code, however long ago.
 
     code is one of completions.errors, or "server_stopped", "server_killed", "lost", "model_gone",
-    "key_lost", "stopped", "abandoned" or "internal"; an unknown one is as "internal". detail is
-    the provider's words.
+    "key_lost", "token_revoked", "stopped", "abandoned" or "internal"; an unknown one is as
+    "internal". detail is the provider's words.
     """
     return _told(code if code in _MEANINGS else "internal", one_line(detail), model, None)
 

@@ -15,6 +15,9 @@ SHORTEST_KEY_CHARS = 4
 DEPLOYMENT = re.compile(r"/deployments/[^/]+\Z")
 
 
+AuthStyle = Literal["x-api-key", "bearer", "none"]
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where a provider is: base_url with or without "/chat/completions", and the key for it.
@@ -28,7 +31,7 @@ class Endpoint:
 
     base_url: str
     key: str = field(repr=False)
-    auth: Literal["x-api-key", "bearer", "none"]
+    auth: AuthStyle
     close_connections: bool = False
     one_choice: bool = False
     allow_private: bool = True

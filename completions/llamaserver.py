@@ -17,11 +17,10 @@ from pathlib import Path
 
 import xllamacpp
 
-from completions.weights import KEY_VARIABLE, MODEL_ALIAS, MODEL_FILE
+from completions.weights import CONTEXT_TOKENS, KEY_VARIABLE, MODEL_ALIAS, MODEL_FILE
 
 # More answers at once than that are refused with a 400.
 SLOTS = 4
-CONTEXT_TOKENS_PER_SLOT = 4096
 # Where a request names no max_tokens. A model this small falls into repetitions that only the end
 # of its context would stop, after 100 s.
 ANSWER_TOKENS = 1024
@@ -44,7 +43,7 @@ def parameters(path: Path, key: str) -> xllamacpp.CommonParams:
     params.n_parallel = SLOTS
     # Each slot has its own part: in a shared pool one long answer ends everybody's with an error.
     params.kv_unified = False
-    params.n_ctx = SLOTS * CONTEXT_TOKENS_PER_SLOT
+    params.n_ctx = SLOTS * CONTEXT_TOKENS
     # Measured with 4 slots of 4,096: peak 359 MB against 527 MB in f16; prompts a third slower.
     params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_Q8_0
     params.cache_ram_mib = 0  # 8 GiB by default

@@ -146,10 +146,7 @@ _ERRORS = {
 
 
 def document(base_url: str, version: str) -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document; base_url is the site's, without a slash at its end.
-
-    It is a new value each time, free to be changed.
-    """
+    """Return the OpenAPI 3.1 document; base_url is the site's, without a slash at its end."""
     return {
         "openapi": "3.1.0",
         "info": {

@@ -13,6 +13,7 @@ from pathlib import Path
 
 MODEL_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 MODEL_ALIAS = "smollm2-135m-instruct"
+CONTEXT_TOKENS = 4096  # of each of the answers that its server writes at once
 # How the model's server gets its key; an argument would be shown to everyone by `ps`.
 KEY_VARIABLE = "LOCAL_MODEL_KEY"
 MODEL_BYTES = 98_362_432

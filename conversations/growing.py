@@ -47,11 +47,6 @@ class GrowingCall:
         """JSON as text; until the call is whole, the beginning of it."""
         return str(self._arguments)
 
-    @property
-    def length(self) -> int:
-        """How long the arguments are so far."""
-        return self._arguments.length
-
     def arguments_since(self, offset: int) -> str:
         return self._arguments.since(offset)
 

@@ -251,6 +251,3 @@ class Live:
 
     def has_readers(self, turn_id: int) -> bool:
         return turn_id in self._readers
-
-    def __len__(self) -> int:
-        return len(self._turns)

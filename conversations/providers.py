@@ -5,24 +5,21 @@ import uuid
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import PurePath
-from typing import Any, Literal, cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from completions.endpoint import Endpoint
+from completions.endpoint import AuthStyle, Endpoint
+from completions.weights import CONTEXT_TOKENS, MODEL_ALIAS
 from organizations.models import Provider, ProviderModel, User
 
-BUILT_IN_ID = "smollm2-135m-instruct"
-# A slot of the built-in server reads 4,096 tokens. Measured: at temperature 0 this model gets the
+# Of the built-in model. Measured: at temperature 0 this model gets the
 # capital of France wrong, at 0.2 and top_p 0.9 it answers best.
-BUILT_IN_CONTEXT_TOKENS = 4096
 BUILT_IN_DEFAULTS = {"temperature": 0.2, "top_p": 0.9}
 # Names above answers are read with every change of a page; a renamed model may be late there.
 LABELS_SECONDS = 5.0
-
-AuthStyle = Literal["x-api-key", "bearer", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +140,7 @@ def _of_environment() -> tuple[OfferedModel, ...]:
 
 
 def _built_in() -> OfferedModel:
-    name = PurePath(settings.LOCAL_MODEL_PATH).stem if settings.LOCAL_MODEL_PATH else BUILT_IN_ID
+    name = PurePath(settings.LOCAL_MODEL_PATH).stem if settings.LOCAL_MODEL_PATH else MODEL_ALIAS
     own = bool(settings.LOCAL_MODEL_PATH)
     return OfferedModel(
         id=name,
@@ -151,7 +148,7 @@ def _built_in() -> OfferedModel:
         label=_("%s, built in") % name if own else _("SmolLM2 135M, built in, for trying out"),
         short_label=name if own else "SmolLM2 135M",
         provider="built in",
-        context_tokens=BUILT_IN_CONTEXT_TOKENS,
+        context_tokens=CONTEXT_TOKENS,
         prefill=True,
         built_in=True,
         defaults={} if own else BUILT_IN_DEFAULTS,

@@ -1,18 +1,13 @@
 """What only calls of programs have, and how many of them are allowed."""
 
 import uuid
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from django.db import models
 from django.utils import timezone
 
 from conversations.models.turn import Turn
-from organizations.models import AccessToken, Organization
-
-
-class ApiCallQuerySet(models.QuerySet["ApiCall"]):
-    def of_organization(self, organization: Organization) -> Self:
-        return self.filter(turn__conversation__organization=organization)
+from organizations.models import AccessToken
 
 
 class ApiCall(models.Model):
@@ -37,8 +32,6 @@ class ApiCall(models.Model):
     # The program went away before the end, and with it the turn.
     abandoned = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now)
-
-    objects = ApiCallQuerySet.as_manager()
 
     class Meta:
         constraints = [

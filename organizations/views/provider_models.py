@@ -16,6 +16,7 @@ from organizations.middleware import MemberRequest
 from organizations.models import Audience, ProviderModel
 from organizations.models.provider import MODEL_NAME_CHARS, MOST_MODELS, TooManyModels
 from organizations.probing import ProbeFailed, list_models, try_model
+from organizations.views.confirming import confirm
 from organizations.views.providers import find_provider, provider_page
 
 MOST_LISTED = 500
@@ -88,22 +89,16 @@ def remove_model(request: MemberRequest, provider_id: int, model_id: int) -> Htt
         model.delete()
         messages.success(request, _("“%s” is removed.") % model)
         return redirect("provider", provider_id)
-    return render(
+    return confirm(
         request,
-        "organizations/settings/_confirm.html"
-        if request.htmx
-        else "organizations/settings/confirm.html",
-        {
-            "title": _("Remove “%s”?") % model,
-            "text": _(
-                "It is no longer offered. Conversations keep their text, and go on with another "
-                "model."
-            ),
-            "button": _("Remove model"),
-            "url": reverse("remove_model", args=[provider_id, model_id]),
-            "back": reverse("provider", args=[provider_id]),
-            "section": "providers",
-        },
+        title=_("Remove “%s”?") % model,
+        text=_(
+            "It is no longer offered. Conversations keep their text, and go on with another model."
+        ),
+        button=_("Remove model"),
+        url=reverse("remove_model", args=[provider_id, model_id]),
+        back=reverse("provider", args=[provider_id]),
+        section="providers",
     )
 
 

@@ -13,14 +13,15 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_GET, require_http_methods
 
+from completions.weights import MODEL_ALIAS
 from organizations.access import admin_required
 from organizations.forms import NewModelsForm, ProviderForm
 from organizations.middleware import MemberRequest
 from organizations.models import Auth, Provider
-from organizations.models.provider import BUILT_IN_ID
 from organizations.presets import OTHER, PRESETS, find_preset
 from organizations.probing import KEY_LOST
 from organizations.secrets import SecretLost
+from organizations.views.confirming import confirm
 
 AUTH_LABELS = dict(Auth.choices)
 
@@ -95,22 +96,17 @@ def delete_provider(request: MemberRequest, provider_id: int) -> HttpResponse:
         found.delete()
         messages.success(request, _("“%s” is deleted.") % found.name)
         return redirect("providers")
-    return render(
+    return confirm(
         request,
-        "organizations/settings/_confirm.html"
-        if request.htmx
-        else "organizations/settings/confirm.html",
-        {
-            "title": _("Delete “%s”?") % found.name,
-            "text": _(
-                "Its models are no longer offered, and its key is deleted. Conversations keep "
-                "their text, and go on with another model."
-            ),
-            "button": _("Delete provider"),
-            "url": reverse("delete_provider", args=[found.pk]),
-            "back": reverse("provider", args=[found.pk]),
-            "section": "providers",
-        },
+        title=_("Delete “%s”?") % found.name,
+        text=_(
+            "Its models are no longer offered, and its key is deleted. Conversations keep "
+            "their text, and go on with another model."
+        ),
+        button=_("Delete provider"),
+        url=reverse("delete_provider", args=[found.pk]),
+        back=reverse("provider", args=[found.pk]),
+        section="providers",
     )
 
 
@@ -200,5 +196,5 @@ def _environment() -> dict[str, object]:
             "models": settings.COMPLETIONS_MODELS,
         }
     if settings.BUILT_IN_MODEL:
-        return {"kind": "built_in", "models": [settings.LOCAL_MODEL_PATH or BUILT_IN_ID]}
+        return {"kind": "built_in", "models": [settings.LOCAL_MODEL_PATH or MODEL_ALIAS]}
     return {"kind": "none"}

@@ -16,6 +16,7 @@ from organizations.forms import TokenForm
 from organizations.middleware import MemberRequest
 from organizations.models import AccessToken, Membership, Scope
 from organizations.models.token import MOST_TOKENS, TooManyTokens
+from organizations.views.confirming import confirm
 
 PAGE_SIZE = 50
 MOST_ENDED = 20  # shown of one's own
@@ -64,19 +65,14 @@ def revoke_token(request: MemberRequest, token_id: int) -> HttpResponse:
         messages.success(request, _("“%s” is revoked.") % token.name)
         return redirect("tokens")
     whose = "" if token.user_id == me.user_id else _(" of %s") % token.user
-    return render(
+    return confirm(
         request,
-        "organizations/settings/_confirm.html"
-        if request.htmx
-        else "organizations/settings/confirm.html",
-        {
-            "title": _("Revoke “%(name)s”%(whose)s?") % {"name": token.name, "whose": whose},
-            "text": _("Programs that use it are refused from now on. This can't be undone."),
-            "button": _("Revoke"),
-            "url": reverse("revoke_token", args=[token.pk]),
-            "back": reverse("tokens"),
-            "section": "tokens",
-        },
+        title=_("Revoke “%(name)s”%(whose)s?") % {"name": token.name, "whose": whose},
+        text=_("Programs that use it are refused from now on. This can't be undone."),
+        button=_("Revoke"),
+        url=reverse("revoke_token", args=[token.pk]),
+        back=reverse("tokens"),
+        section="tokens",
     )
 
 

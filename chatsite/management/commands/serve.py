@@ -11,7 +11,7 @@ from chatsite.serve import serve
 
 class Command(BaseCommand):
     help = "Serve the site (uvicorn). Running answers are finished or stored on SIGTERM."
-    requires_system_checks: list[str] = []  # `up` has run them; they cost half a second
+    requires_system_checks: list[str] = []  # `up` and `check` run them; they cost half a second
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1")
