@@ -108,7 +108,7 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscr
         }
         help_texts = {
             "allows_unstored_calls": _(
-                "A call with “store”: false then leaves its times, model and tokens, and no text. "
+                'A call with "store": false then leaves its times, model and tokens, and no text. '
                 "Where this is off, every call's texts are kept."
             ),
         }

@@ -39,7 +39,7 @@ function describe() {
 }
 
 document.addEventListener("click", (event) => {
-  closeMenus(event.target.closest("[data-menu]"));
+  closeMenus(event.target.closest("[data-menu-done]") ? null : event.target.closest("[data-menu]"));
   const button = event.target.closest("[data-sidebar-open], [data-sidebar-close]");
   if (!button) return;
   event.preventDefault();

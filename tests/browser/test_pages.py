@@ -248,6 +248,19 @@ def test_on_a_phone_the_drawer_opens_and_the_composer_stays(
     expect_state(phone, "complete")
 
 
+def test_on_a_phone_the_parameters_are_done_with_before_sending(desk: Desk, site: Site) -> None:
+    phone = desk.seat(**PHONE)
+    phone.goto("/")
+    phone.locator("#parameters > summary").tap()
+    phone.get_by_label("Temperature").fill("0.3")
+    button(phone, "Done").tap()
+    expect(phone.get_by_label("Temperature")).to_be_hidden()
+    composer(phone).fill("Hello")
+    button(phone, "Send").tap()
+    expect_state(phone, "complete")
+    assert site.upstream.requests[-1].json["temperature"] == 0.3
+
+
 @pytest.mark.parametrize("path", ["/", "/settings/account/", "/settings/members/", "conversation"])
 def test_nothing_scrolls_sideways_at_320_pixels(desk: Desk, starts: Starts, path: str) -> None:
     narrow = desk.seat(viewport={"width": 320, "height": 640})
