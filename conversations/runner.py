@@ -169,7 +169,7 @@ class Runner:
         except Exception:
             logger.exception("turn %d can't be prepared", turn.pk)
             ending = Ending(TurnState.FAILED, "internal")
-        await patiently(lambda: in_database(end_turn, turn, self.owner, ending, {}))
+        await patiently(lambda: self._log.write(end_turn, turn, self.owner, ending, {}))
         return None
 
     async def _run_prepared(self, work: Work) -> None:
