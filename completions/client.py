@@ -11,7 +11,6 @@ import aiohttp
 import httpx
 
 from completions.breaker import Breaker
-from completions.codec import MalformedJson, decode_json
 from completions.encoding import USUAL, Form, encode_request, other_form
 from completions.endpoint import Endpoint
 from completions.errors import (
@@ -25,7 +24,7 @@ from completions.errors import (
 )
 from completions.listing import ListedModel, read_models
 from completions.reader import AnswerReader
-from completions.refusals import failure, find_complaint, plain_text, refusal
+from completions.refusals import plain_text, read_whole, refusal
 from completions.timing import AnswerTimer
 from completions.transport import make_transport
 from completions.types import CompletionChunk, CompletionRequest, Limits
@@ -315,15 +314,7 @@ async def _read_error_body(response: httpx.Response) -> bytes:
 def _decode_list(body: bytes) -> tuple[ListedModel, ...]:
     if body.lstrip()[:1] == b"<":
         raise ProviderFailed("The provider answered with a page.", detail=plain_text(body))
-    try:
-        value = decode_json(body)
-    except MalformedJson:
-        raise ProviderProtocolError(
-            "The list of models is no JSON.", detail=plain_text(body)
-        ) from None
-    if complaint := find_complaint(value):
-        raise failure(complaint)
-    models = read_models(value)
+    models = read_models(read_whole(body, "The list of models"))
     if models is None:
         raise ProviderProtocolError("What came is no list of models.")
     return models

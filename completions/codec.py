@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from completions.toolcalls import read_tool_calls
+from completions.toolcalls import read_text, read_tool_calls
 from completions.types import CompletionChunk, Delta, Usage
 
 LARGEST_COUNT = 2**31 - 1  # what PostgreSQL's integer holds
@@ -128,7 +128,7 @@ def decode_chunk(
     if not isinstance(value, dict):
         return CompletionChunk()
     model = value.get("model")
-    usage = _read_usage(value.get("usage")) or _read_usage(_get(value.get("x_groq"), "usage"))
+    usage = _read_usage(value.get("usage")) or _read_usage(read_field(value.get("x_groq"), "usage"))
     deltas = []
     choices = value.get("choices")
     for position, choice in enumerate(choices if isinstance(choices, list) else ()):
@@ -150,7 +150,8 @@ def decode_chunk(
     )
 
 
-def _get(value: object, name: str) -> Any:
+def read_field(value: object, name: str) -> Any:
+    """The field of an object; None where there is none, or no object."""
     return value.get(name) if isinstance(value, dict) else None
 
 
@@ -193,7 +194,9 @@ def _read_reasoning(delta: dict[Any, Any]) -> str:
 
 def _join_parts(parts: object) -> str:
     return "".join(
-        _part_text(part) or _text(_get(part, "summary")) or _text(_get(part, "content"))
+        _part_text(part)
+        or read_text(read_field(part, "summary"))
+        or read_text(read_field(part, "content"))
         for part in _parts(parts)
     )
 
@@ -223,11 +226,7 @@ def _parts(content: object) -> Iterator[object]:
 
 
 def _part_text(part: object) -> str:
-    return _text(part if isinstance(part, str) else _get(part, "text"))
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    return read_text(part if isinstance(part, str) else read_field(part, "text"))
 
 
 def _read_usage(value: object) -> Usage | None:

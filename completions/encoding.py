@@ -2,12 +2,12 @@
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
 from completions.errors import CompletionError, ProviderRefused
+from completions.surrogates import without_surrogates
 from completions.toolcalls import encode_tool_call
 from completions.types import PASSED_ON, ChatMessage, CompletionRequest
 
@@ -111,16 +111,6 @@ def _dump(body: dict[str, Any]) -> bytes:
         return msgspec.json.encode(body)
     except UnicodeEncodeError:
         # A lone surrogate somewhere: no JSON can hold it, and one character is not worth a turn.
-        return msgspec.json.encode(_without_surrogates(body))
+        return msgspec.json.encode(without_surrogates(body))
     except OverflowError:
         return json.dumps(body).encode()
-
-
-def _without_surrogates(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, list | tuple):
-        return [_without_surrogates(item) for item in value]
-    if isinstance(value, Mapping):
-        return {_without_surrogates(name): _without_surrogates(v) for name, v in value.items()}
-    return value

@@ -17,6 +17,7 @@ from completions.refusals import (
     plain_text,
     read_body,
     read_complaint,
+    read_whole,
 )
 from completions.sse import BOM, Event, EventSplitter
 from completions.types import CompletionChunk, Limits
@@ -123,14 +124,7 @@ class AnswerReader:
         return head
 
     def _read_whole(self, body: bytes) -> Iterator[CompletionChunk]:
-        try:
-            value = decode_json(body)
-        except MalformedJson:
-            raise ProviderProtocolError(
-                "The provider's answer is no JSON.", detail=plain_text(body)
-            ) from None
-        if complaint := find_complaint(value):
-            raise failure(complaint)
+        value = read_whole(body, "The provider's answer")
         for part in value if isinstance(value, list) else [value]:
             if chunk := self._take(decode_chunk(part, whole=True)):
                 yield chunk

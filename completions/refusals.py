@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from completions.codec import MalformedJson, decode_json
+from completions.codec import MalformedJson, decode_json, read_field
 from completions.errors import (
     CompletionError,
     ModelNotFound,
@@ -17,6 +17,7 @@ from completions.errors import (
     ProviderBusy,
     ProviderFailed,
     ProviderMisconfigured,
+    ProviderProtocolError,
     ProviderRefused,
     StreamBroken,
     one_line,
@@ -68,7 +69,7 @@ def _find_error(value: object) -> Complaint | None:
         return None
     if value.get("error") or "error" in (value.get("type"), value.get("object")):
         return read_complaint(value)
-    error = _get(value.get("x_groq"), "error")
+    error = read_field(value.get("x_groq"), "error")
     return read_complaint({"error": error}) if error else None
 
 
@@ -77,12 +78,14 @@ def read_complaint(value: object) -> Complaint:
     if isinstance(value, list) and value:
         value = value[0]
     codes = []
-    for part in (value, _get(value, "error")):
-        names = (_get(part, "code"), _get(part, "type"))
+    for part in (value, read_field(value, "error")):
+        names = (read_field(part, "code"), read_field(part, "type"))
         codes += [name for name in names if isinstance(name, str)]
-    blamed = _get(_get(value, "error"), "param") or _get(value, "param")
+    blamed = read_field(read_field(value, "error"), "param") or read_field(value, "param")
     param = one_line(blamed)[:LONGEST_PARAM_CHARS] if isinstance(blamed, str) else ""
-    status = _read_status(_get(_get(value, "error"), "code")) or _read_status(_get(value, "code"))
+    status = _read_status(read_field(read_field(value, "error"), "code")) or _read_status(
+        read_field(value, "code")
+    )
     words = _find_words(value)[:LONGEST_WORDS_CHARS]
     return Complaint(words, frozenset(codes), status, param)
 
@@ -149,6 +152,17 @@ def _refusal(status: int, complaint: Complaint, wait: float | None) -> Completio
     return ProviderFailed(f"The provider failed ({status}).", **detail, retry_after=wait)
 
 
+def read_whole(body: bytes, what: str) -> Any:
+    """Return a body's JSON value. Raises what it says went wrong, or that `what` is no JSON."""
+    try:
+        value = decode_json(body)
+    except MalformedJson:
+        raise ProviderProtocolError(f"{what} is no JSON.", detail=plain_text(body)) from None
+    if complaint := find_complaint(value):
+        raise failure(complaint)
+    return value
+
+
 def failure(complaint: Complaint) -> CompletionError:
     """Return the error for one that came with status 200, as the body or within the stream.
 
@@ -192,10 +206,6 @@ def _seconds_until(date: str) -> float:
         return math.nan
 
 
-def _get(value: object, name: str) -> Any:
-    return value.get(name) if isinstance(value, dict) else None
-
-
 def _find_words(value: object, depth: int = 0) -> str:
     if isinstance(value, str):
         return value
@@ -218,5 +228,5 @@ def _aside(value: dict[Any, Any]) -> str:
     place = value.get("loc")
     if isinstance(place, list):
         return f" ({'.'.join(str(step) for step in place[:6])})"
-    raw = _get(value.get("metadata"), "raw")
+    raw = read_field(value.get("metadata"), "raw")
     return f": {raw}" if isinstance(raw, str) else ""

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from completions.apierrors import ApiError, api_error, api_error_of_code
+from completions.surrogates import without_surrogates
 from completions.types import ToolCall, ToolCallDelta, Usage
 
 __all__ = [
@@ -235,19 +236,9 @@ def _encode(value: Any) -> bytes:
     try:
         encoded = msgspec.json.encode(value)
     except UnicodeEncodeError:
-        encoded = msgspec.json.encode(_encodable(value))
+        encoded = msgspec.json.encode(without_surrogates(value))
     for raw, escaped in _LINE_ENDS:
         # Rarely there: looking is cheaper than a copy. UTF-8 has these bytes nowhere else.
         if raw in encoded:
             encoded = encoded.replace(raw, escaped)
     return encoded
-
-
-def _encodable(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, list):
-        return [_encodable(item) for item in value]
-    if isinstance(value, dict):
-        return {name: _encodable(item) for name, item in value.items()}
-    return value

@@ -40,7 +40,7 @@ def _read_part(part: dict[Any, Any]) -> ToolCallDelta:
     if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index <= LARGEST_NUMBER:
         index = UNNUMBERED
     return ToolCallDelta(
-        index, _text(part.get("id")), _text(function.get("name")), _arguments(function)
+        index, read_text(part.get("id")), read_text(function.get("name")), _arguments(function)
     )
 
 
@@ -51,7 +51,8 @@ def _arguments(function: dict[Any, Any]) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _text(value: object) -> str:
+def read_text(value: object) -> str:
+    """The value if it is a text, else none."""
     return value if isinstance(value, str) else ""
 
 
