@@ -1,10 +1,11 @@
-"""Providers' keys at rest: encrypted with what is derived from the site's SECRET_KEY.
+"""Secrets at rest: tokens as digests, providers' keys encrypted by the site's SECRET_KEY.
 
 To rotate: put the new key into SECRET_KEY and the old one into SECRET_KEY_FALLBACKS, run
 `manage.py rotate_provider_keys`, then the old one can go.
 """
 
 import base64
+import hashlib
 from functools import lru_cache
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -19,6 +20,12 @@ FERNET_KEY_BYTES = 32
 
 class SecretLost(Exception):
     """It was encrypted with a SECRET_KEY that is neither the site's nor among the fallbacks."""
+
+
+def hash_token(token: str) -> str:
+    """What is stored of a token of our own making, to find it again: its sha256 in hexadecimal."""
+    # 256 random bits need no slow hash. A header's bytes may have come as surrogates.
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def encrypt(secret: str) -> str:

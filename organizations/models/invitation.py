@@ -1,6 +1,5 @@
 """A link that lets one person join."""
 
-import hashlib
 import secrets
 from datetime import timedelta
 from typing import Self
@@ -10,13 +9,9 @@ from django.utils import timezone
 
 from organizations.models.organization import Membership, Organization, Role
 from organizations.models.user import User
+from organizations.secrets import hash_token
 
 VALID_FOR = timedelta(days=7)
-
-
-def _digest(token: str) -> str:
-    # 256 random bits need no slow hash.
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):
@@ -26,7 +21,7 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
 
     def by_token(self, token: str) -> "Invitation | None":
         """The open invitation of this link, or None."""
-        return self.open().select_related("organization").filter(digest=_digest(token)).first()
+        return self.open().select_related("organization").filter(digest=hash_token(token)).first()
 
 
 class Invitation(models.Model):
@@ -56,7 +51,7 @@ class Invitation(models.Model):
         token = secrets.token_urlsafe(32)
         cls.objects.create(
             organization=organization,
-            digest=_digest(token),
+            digest=hash_token(token),
             role=role,
             invited_by=invited_by,
             expires_at=timezone.now() + VALID_FOR,

@@ -1,6 +1,5 @@
 """The access token: what a person's programs show instead of a password."""
 
-import hashlib
 import secrets
 from datetime import datetime, timedelta
 from typing import Self
@@ -12,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from organizations.models.organization import Membership, Organization
 from organizations.models.user import User
+from organizations.secrets import hash_token
 
 PREFIX = "cs_"
 SHOWN_CHARS = 4
@@ -28,11 +28,6 @@ class TooManyTokens(Exception):
 class Scope(models.TextChoices):
     CHAT = "chat", _("Ask for completions")
     MODELS = "models", _("List models")
-
-
-def _digest(token: str) -> str:
-    # 256 random bits need no slow hash.
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class AccessTokenQuerySet(models.QuerySet["AccessToken"]):
@@ -63,7 +58,7 @@ class AccessTokenQuerySet(models.QuerySet["AccessToken"]):
         return (
             self.usable()
             .select_related("user", "organization")
-            .filter(digest=_digest(secret))
+            .filter(digest=hash_token(secret))
             .first()
         )
 
@@ -117,7 +112,7 @@ class AccessToken(models.Model):
                 organization=membership.organization,
                 user=membership.user,
                 name=name,
-                digest=_digest(secret),
+                digest=hash_token(secret),
                 prefix=secret[: len(PREFIX) + SHOWN_CHARS],
                 last_four=secret[-SHOWN_CHARS:],
                 scopes=[scope.value for scope in scopes],
