@@ -13,11 +13,10 @@ import time
 
 import httpx
 
-from bench.site import bare_relay, cpu_seconds, first_delta_bare, resident_mb, running
+from bench.site import bare_relay, cpu_seconds, first_delta_bare, resident_mb, run
 from tests.server import EMAIL, Server
 
 PROBES = 15
-MOST_SECONDS = 300
 BODY = {"model": "test-model", "messages": [{"role": "user", "content": "Go on."}]}
 
 
@@ -71,15 +70,5 @@ async def measure(server: Server, provider: str, arguments: argparse.Namespace) 
     print(f"  resident memory afterwards                 {resident_mb(server.pid):8.1f} MB")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--streams", type=int, default=20)
-    parser.add_argument("--rate", type=int, default=50)
-    parser.add_argument("--tokens", type=int, default=500)
-    arguments = parser.parse_args()
-    with running(arguments.rate, arguments.tokens) as (server, url):
-        asyncio.run(asyncio.wait_for(measure(server, url, arguments), MOST_SECONDS))
-
-
 if __name__ == "__main__":
-    main()
+    run(measure)

@@ -1,5 +1,6 @@
 """What the measurements of the whole share: server and provider as processes, and the baseline."""
 
+import argparse
 import asyncio
 import json
 import os
@@ -7,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import httpx
 from tests.server import ROOT, Server
 
 SAMPLE = Path(__file__).parent / "answer.md"  # headings, lists, tables, code, paragraphs
+MOST_SECONDS = 300
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -58,6 +60,17 @@ async def bare_relay(url: str, streams: int) -> None:
 
     async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         await asyncio.gather(*(read(client) for _ in range(streams)))
+
+
+def run(measure: Callable[[Server, str, argparse.Namespace], Awaitable[None]]) -> None:
+    """Measure with the streams, their rate and their length that the command line says."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--streams", type=int, default=20)
+    parser.add_argument("--rate", type=int, default=50)
+    parser.add_argument("--tokens", type=int, default=500)
+    arguments = parser.parse_args()
+    with running(arguments.rate, arguments.tokens) as (server, url):
+        asyncio.run(asyncio.wait_for(measure(server, url, arguments), MOST_SECONDS))
 
 
 @contextmanager

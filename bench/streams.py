@@ -21,11 +21,10 @@ from contextlib import asynccontextmanager
 import httpx
 import websockets
 
-from bench.site import bare_relay, cpu_seconds, first_delta_bare, resident_mb, running
+from bench.site import bare_relay, cpu_seconds, first_delta_bare, resident_mb, run
 from tests.server import EMAIL, PASSWORD, Server
 
 PROBES = 15
-MOST_SECONDS = 300
 
 
 class Member:
@@ -142,15 +141,5 @@ async def stream_all(member: Member, streams: int) -> int:
     return sum(await asyncio.gather(*(one() for _ in range(streams))))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--streams", type=int, default=20)
-    parser.add_argument("--rate", type=int, default=50)
-    parser.add_argument("--tokens", type=int, default=500)
-    arguments = parser.parse_args()
-    with running(arguments.rate, arguments.tokens) as (server, url):
-        asyncio.run(asyncio.wait_for(measure(server, url, arguments), MOST_SECONDS))
-
-
 if __name__ == "__main__":
-    main()
+    run(measure)
