@@ -11,6 +11,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 
 from conversations.models import Conversation, Source, Turn
+from conversations.sidebar import sidebar_row
 from organizations.middleware import MemberRequest
 
 SIDEBAR_LENGTH = 200
@@ -45,16 +46,13 @@ def _sidebar(request: HttpRequest) -> dict[str, Any]:
         if not groups or groups[-1]["label"] != label:
             groups.append({"label": label, "items": []})
         groups[-1]["items"].append(
-            {
-                "id": row.pk,
-                "title": row.title or _("New chat"),
-                "url": reverse("conversation_detail", args=[row.pk]),
-                "dom_id": f"conversation-item-{row.pk}",
-                "running": row.pk in running,
-                "unread": False,
-                "current": row.pk == current,
-                "shared_by": "" if row.owner_id == request.user.pk else str(row.owner),
-            }
+            sidebar_row(
+                row.pk,
+                row.title,
+                running=row.pk in running,
+                current=row.pk == current,
+                shared_by="" if row.owner_id == request.user.pk else str(row.owner),
+            )
         )
     return {"groups": groups, "more_url": reverse("conversation_list") if more else None}
 

@@ -23,6 +23,7 @@ from conversations.live import Change, LiveMessage, LiveTurn
 from conversations.models import Source
 from conversations.providers import OfferedModel
 from conversations.reading import AlternativesView, ConversationView, Item, MessageView
+from conversations.sidebar import sidebar_row
 from conversations.upstream import ModelStatus
 from conversations.wording import refusal, thought
 
@@ -134,20 +135,6 @@ def conversation_context(view: ConversationView) -> dict[str, Any]:
     }
 
 
-def sidebar_item(view: ConversationView) -> dict[str, Any]:
-    """The conversation's own row in the list at the left."""
-    return {
-        "id": view.id,
-        "title": view.title or _("New chat"),
-        "url": reverse("conversation_detail", args=[view.id]),
-        "dom_id": f"conversation-item-{view.id}",
-        "running": view.running_turn is not None,
-        "unread": False,
-        "current": True,
-        "shared_by": "" if view.is_owner else view.owner_name,
-    }
-
-
 def model_choices(models: Iterable[OfferedModel], current: str) -> list[dict[str, Any]]:
     """The selector's options; a model that is gone stands first, so that one sees it."""
     choices = [
@@ -186,8 +173,14 @@ def _regions(view: ConversationView, status: ModelStatus | None) -> dict[str, st
         "announcer": render("_announcer.html", text=_announcement(view)),
     }
     if view.source == Source.PAGE:  # calls of programs have no row in the sidebar
-        row = render("_sidebar_item.html", item=sidebar_item(view))
-        regions[f"conversation-item-{view.id}"] = row
+        row = sidebar_row(
+            view.id,
+            view.title,
+            running=view.running_turn is not None,
+            current=True,
+            shared_by="" if view.is_owner else view.owner_name,
+        )
+        regions[row["dom_id"]] = render("_sidebar_item.html", item=row)
     return regions
 
 
