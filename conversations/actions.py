@@ -233,22 +233,22 @@ def fork(conversation: Conversation, user: User) -> Conversation:
             system_prompt=conversation.system_prompt or "\n\n".join(told),
             parameters=conversation.parameters,
         )
-        parent: Message | None = None
-        for message in said:
-            parent = Message.objects.create(
-                conversation=copy,
-                parent=parent,
-                role=message.role,
-                author=user if message.role == Role.USER else None,
-                text=message.text,
-                html=message.html,
-                renderer=message.renderer,
-                reasoning=message.reasoning,
-                finish_reason=message.finish_reason,
-            )
-        copy.leaf = parent
-        copy.save(update_fields=["leaf"])
+        if said:
+            copy.leaf = Message.objects.create_chain(copy, [_copied(each, user) for each in said])
+            copy.save(update_fields=["leaf"])
     return copy
+
+
+def _copied(message: Message, user: User) -> Message:
+    return Message(
+        role=message.role,
+        author=user if message.role == Role.USER else None,
+        text=message.text,
+        html=message.html,
+        renderer=message.renderer,
+        reasoning=message.reasoning,
+        finish_reason=message.finish_reason,
+    )
 
 
 def delete(conversation: Conversation, owner: User) -> None:

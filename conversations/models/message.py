@@ -1,15 +1,27 @@
 """One entry of a conversation."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from django.conf import settings
-from django.db import models
+from django.db import connection, models
 from django.utils import timezone
 
 from conversations.models.conversation import Conversation
 
 # Raise it when `blocks.render` gives other HTML: stored renderings are then made anew when read.
 RENDERER = 1
+
+
+# One statement for all: as a CASE of each message's parent it took 0.25 ms a message.
+CHAIN = """
+    UPDATE {table} SET parent_id = chain.previous
+    FROM (
+        SELECT id, LAG(id) OVER (ORDER BY id) AS previous
+        FROM {table} WHERE conversation_id = %s
+    ) AS chain
+    WHERE {table}.id = chain.id
+"""
 
 
 class Role(models.TextChoices):
@@ -19,6 +31,23 @@ class Role(models.TextChoices):
     # Only programs send these.
     DEVELOPER = "developer"
     TOOL = "tool"
+
+
+class MessageQuerySet(models.QuerySet["Message"]):
+    def create_chain(self, conversation: Conversation, messages: Sequence["Message"]) -> "Message":
+        """Store them as the first of a new conversation, each the parent of the next.
+
+        There is at least one; returns the last. To be called within a transaction.
+        """
+        for message in messages:
+            message.conversation = conversation
+        stored = self.bulk_create(messages)
+        if len(stored) > 1:
+            key = Conversation._meta.pk.get_db_prep_value(conversation.pk, connection)
+            table = self.model._meta.db_table
+            with connection.cursor() as cursor:
+                cursor.execute(CHAIN.format(table=table), [key])
+        return stored[-1]
 
 
 class Message(models.Model):
@@ -57,6 +86,8 @@ class Message(models.Model):
     if TYPE_CHECKING:
         turn_id: int | None
         parent_id: int | None
+
+    objects = MessageQuerySet.as_manager()
 
     class Meta:
         indexes: ClassVar[list[models.Index]] = [
