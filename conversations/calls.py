@@ -6,11 +6,11 @@ Every function is one short transaction, as in `actions`; what has to wake up is
 import hashlib
 import uuid
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from completions.apierrors import ApiError, api_error_of_code
 from completions.parsing import ServedRequest
-from completions.server import ApiError, api_error_of_code
 from completions.types import ChatMessage, CompletionRequest
 from conversations import wakeups
 from conversations.actions import title_words
@@ -26,6 +26,7 @@ from conversations.models import (
 )
 from conversations.providers import OfferedModel, find_usable
 from conversations.queue import end_queued
+from conversations.transcript import stored_calls
 from organizations.models import AccessToken
 
 ENDED_BADLY = (TurnState.FAILED, TurnState.INTERRUPTED, TurnState.STOPPED)
@@ -158,7 +159,18 @@ def _store(
         title=title,
         model=model.id,
     )
-    prompt = _store_messages(conversation, token, request.messages)
+    prompt = Message.objects.create_chain(
+        conversation,
+        [
+            Message(
+                role=message.role,
+                author=token.user if message.role == Role.USER else None,
+                text=message.content,
+                extras=_extras(message),
+            )
+            for message in request.messages
+        ],
+    )
     call.turn = Turn.objects.create(
         conversation=conversation,
         client_id=call.id,
@@ -190,45 +202,10 @@ def _store(
     return call
 
 
-# One statement for all: as a CASE of each message's parent it took 0.25 ms a message.
-_CHAIN = f"""
-    UPDATE {Message._meta.db_table} SET parent_id = chain.previous
-    FROM (
-        SELECT id, LAG(id) OVER (ORDER BY id) AS previous
-        FROM {Message._meta.db_table} WHERE conversation_id = %s
-    ) AS chain
-    WHERE {Message._meta.db_table}.id = chain.id
-"""  # noqa: S608 (a table's name)
-
-
-def _store_messages(
-    conversation: Conversation, token: AccessToken, messages: tuple[ChatMessage, ...]
-) -> Message:
-    """Store the prompt as a chain; returns its end."""
-    stored = Message.objects.bulk_create(
-        Message(
-            conversation=conversation,
-            role=message.role,
-            author=token.user if message.role == Role.USER else None,
-            text=message.content,
-            extras=_extras(message),
-        )
-        for message in messages
-    )
-    if len(stored) > 1:
-        key = Conversation._meta.pk.get_db_prep_value(conversation.pk, connection)
-        with connection.cursor() as cursor:
-            cursor.execute(_CHAIN, [key])
-    return stored[-1]
-
-
 def _extras(message: ChatMessage) -> dict[str, object]:
     extras: dict[str, object] = {}
     if message.tool_calls:
-        extras["tool_calls"] = [
-            {"id": call.id, "name": call.name, "arguments": call.arguments}
-            for call in message.tool_calls
-        ]
+        extras["tool_calls"] = stored_calls(message.tool_calls)
     if message.tool_call_id:
         extras["tool_call_id"] = message.tool_call_id
     if message.name:

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from completions.types import ToolCall
+from conversations.growing import GrowingCall
+
 # What is shown folded: more than so many lines, or so many characters.
 FOLDED_LINES = 12
 FOLDED_CHARS = 1200
@@ -22,6 +25,11 @@ class ToolCallView:
 
     name: str
     arguments: str
+
+
+def stored_calls(calls: Iterable[ToolCall | GrowingCall]) -> list[dict[str, str]]:
+    """What a message's extras keep of its calls."""
+    return [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in calls]
 
 
 def tool_calls(extras: Mapping[str, Any]) -> tuple[ToolCallView, ...]:

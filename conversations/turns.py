@@ -10,7 +10,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from completions.client import CompletionClient, Endpoint
+from completions.client import CompletionClient
+from completions.endpoint import Endpoint
 from completions.errors import CompletionError, StreamBroken
 from completions.fanout import stream_choices
 from completions.types import CompletionChunk, CompletionRequest, Delta
@@ -22,6 +23,7 @@ from conversations.endings import Ending, Written, end_turn
 from conversations.live import Live, LiveMessage, LiveTurn
 from conversations.log import Log
 from conversations.models import Turn, TurnState
+from conversations.transcript import stored_calls
 
 logger = logging.getLogger(__name__)
 
@@ -187,10 +189,7 @@ class RunningTurn:
 def _written(message: LiveMessage) -> Written:
     extras: dict[str, Any] = {}
     if message.tool_calls:
-        extras["tool_calls"] = [
-            {"id": call.id, "name": call.name, "arguments": call.arguments}
-            for call in message.tool_calls
-        ]
+        extras["tool_calls"] = stored_calls(message.tool_calls)
     if message.thought_seconds is not None:
         extras["thought_seconds"] = round(message.thought_seconds, 1)
     text = message.text
