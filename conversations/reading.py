@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
 from django.utils.html import escape
@@ -111,6 +112,8 @@ class ConversationView:
     source: str = Source.PAGE
     token_name: str = ""  # a call's
     is_kept: bool = True  # False: a call whose texts are not
+    system_prompt: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_conversation(user: User | AnonymousUser, conversation_id: uuid.UUID) -> ConversationView:
@@ -161,6 +164,8 @@ def _read(user: User | AnonymousUser, conversation_id: uuid.UUID) -> Conversatio
         source=conversation.source,
         token_name=call.token_name if call else "",
         is_kept=call.stored if call else True,
+        system_prompt=conversation.system_prompt,
+        parameters=conversation.parameters,
     )
 
 

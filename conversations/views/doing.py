@@ -90,7 +90,8 @@ def set_parameters(request: MemberRequest, conversation_id: uuid.UUID) -> HttpRe
         except Refused as error:
             return _refused(request, conversation, error)
     if request.htmx:
-        form = parameter_form(conversation_id, read, saved=read.valid)
+        conversation.refresh_from_db(fields=["system_prompt", "parameters"])
+        form = parameter_form(conversation, read, saved=read.valid)
         return HttpResponse(render_fragment("_parameters.html", parameters=form))
     if read.valid:
         return _done(request, conversation)

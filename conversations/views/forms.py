@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from conversations import parameters
 from conversations.models import Conversation
+from conversations.reading import ConversationView
 
 
 def client_id_of(request: HttpRequest) -> uuid.UUID:
@@ -20,7 +21,7 @@ def client_id_of(request: HttpRequest) -> uuid.UUID:
 
 
 def parameter_form(
-    conversation_id: uuid.UUID | None,
+    conversation: Conversation | ConversationView | None,
     read: parameters.Parameters | None = None,
     *,
     saved: bool = False,
@@ -28,24 +29,19 @@ def parameter_form(
     """What `_parameters.html` shows: a part of the start page's composer, else its own form."""
     stored = parameters.typed("", {})
     summary = parameters.summary("", {})
-    if conversation_id:
-        conversation = Conversation.objects.only("system_prompt", "parameters").get(
-            pk=conversation_id
-        )
+    if conversation:
         stored = parameters.typed(conversation.system_prompt, conversation.parameters)
         summary = parameters.summary(conversation.system_prompt, conversation.parameters)
     values = read.typed if read and not read.valid else stored
     errors = read.errors if read else {}
-    if read and read.valid and not conversation_id:
+    if read and read.valid and not conversation:
         values, summary = read.typed, parameters.summary(read.system_prompt, read.values)
     return {
         "fields": [_field(name, values[name], errors.get(name, "")) for name in parameters.NAMES],
         "summary": summary,
-        "form_id": "parameters-form" if conversation_id else "composer",
-        "url": reverse("conversation_parameters", args=[conversation_id])
-        if conversation_id
-        else "",
-        "save": conversation_id is not None,
+        "form_id": "parameters-form" if conversation else "composer",
+        "url": reverse("conversation_parameters", args=[conversation.id]) if conversation else "",
+        "save": conversation is not None,
         "saved": saved,
         "has_errors": bool(errors),
     }

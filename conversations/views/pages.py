@@ -112,7 +112,7 @@ def conversation_page(
             "conversation": conversation,
             "running": view.running_turn is not None,
             "models": model_choices(view.models, view.model),
-            "parameters": parameter_form(view.id, read),
+            "parameters": parameter_form(view, read),
             "notice": notice,
             "composer": {"client_id": uuid.uuid4(), "text": text},
             "fine_print": _fine_print(),
