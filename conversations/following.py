@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from completions.server import FinishedChoice
-from completions.types import ToolCall, ToolCallDelta
+from completions.types import Delta, ToolCall, ToolCallDelta
 from conversations import wakeups
 from conversations.database import in_database
 from conversations.live import Ending, Live, LiveTurn
@@ -20,16 +20,6 @@ from conversations.models import Message, Turn, TurnState
 
 # A turn that another process runs is looked at so often; one that is queued in this one is told.
 POLL_SECONDS, QUEUED_SECONDS = 0.5, 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """What a choice gained since it was last asked."""
-
-    index: int
-    text: str = ""
-    reasoning: str = ""
-    tool_calls: tuple[ToolCallDelta, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +97,7 @@ class Follower:
         """Whether the turn was seen to run in this process."""
         return self._live_turn is not None
 
-    async def news(self, seconds: float) -> list[News]:
+    async def news(self, seconds: float) -> list[Delta]:
         """Wait for something new, at most so long; [] where nothing came, or it has ended."""
         deadline = asyncio.get_running_loop().time() + seconds
         while True:
@@ -145,7 +135,7 @@ class Follower:
         replies = self._live_turn.messages if self._live_turn else self._stored
         return [replies[number] for number in sorted(replies)]
 
-    async def _look(self) -> list[News]:
+    async def _look(self) -> list[Delta]:
         if self._live_turn is None:
             self._live_turn = self._live.find(self._turn_id)
             if self._live_turn:
@@ -175,7 +165,7 @@ class Follower:
         )
 
 
-def _since(index: int, reply: Any, cursor: _Cursor, *, is_over: bool) -> News | None:
+def _since(index: int, reply: Any, cursor: _Cursor, *, is_over: bool) -> Delta | None:
     text = reply.text_since(cursor.text)
     reasoning = "" if cursor.reasoning is None else reply.reasoning_since(cursor.reasoning)
     calls = _calls_since(reply.tool_calls, cursor, is_over=is_over)
@@ -184,7 +174,7 @@ def _since(index: int, reply: Any, cursor: _Cursor, *, is_over: bool) -> News | 
     cursor.text += len(text)
     if cursor.reasoning is not None:
         cursor.reasoning += len(reasoning)
-    return News(index, text, reasoning, calls)
+    return Delta(index, text, reasoning, tool_calls=calls)
 
 
 def _calls_since(

@@ -4,7 +4,7 @@ import uuid
 
 from django.conf import settings
 
-from completions.server import ApiError
+from completions.apierrors import ApiError
 from conversations.allowances import Rate, take
 from conversations.api.http import Exchange
 from organizations.models import AccessToken, Scope

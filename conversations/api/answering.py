@@ -8,8 +8,9 @@ from contextlib import suppress
 
 from django.conf import settings
 
+from completions.apierrors import ApiError
+from completions.openapi import AFTER, ANSWER_ID, IDEMPOTENCY_KEY
 from completions.parsing import ServedRequest, parse_request
-from completions.server import ApiError
 from conversations import calls, runtime
 from conversations.allowances import Rate
 from conversations.api.admission import count, read_token, revoked, secret_of, show_rate
@@ -24,9 +25,6 @@ from organizations.models import AccessToken, Scope
 LINGER_SECONDS = 0.4
 RECHECK_SECONDS = 10.0
 QUICKLY_READ_BYTES = 64 << 10
-KEY = re.compile(r"[!-~]{1,255}")
-COMPLETION_ID = re.compile(r"chatcmpl-([0-9a-f]{32})")
-AFTER = re.compile(r"[0-9]{1,9}(,[0-9]{1,9}){0,127}")
 
 
 class Revoked(Exception):
@@ -39,7 +37,7 @@ async def make_completion(exchange: Exchange, organization: str) -> None:
     token, rate = await in_database(_admit, secret, organization)
     show_rate(exchange, rate)
     key = exchange.header("idempotency-key") or None
-    if key and not KEY.fullmatch(key):
+    if key and not re.fullmatch(IDEMPOTENCY_KEY, key):
         message = "Idempotency-Key must be 1 to 255 visible ASCII characters."
         raise ApiError(400, message, param="Idempotency-Key", code="invalid_value")
     body = await exchange.read_json_body(settings.API_MAX_BODY_BYTES)
@@ -89,10 +87,9 @@ def _find(
     secret: str, organization: str, completion: str, owner: str
 ) -> tuple[AccessToken, ApiCall]:
     token = read_token(secret, organization, Scope.CHAT)
-    match = COMPLETION_ID.fullmatch(completion)
     with suppress(ApiCall.DoesNotExist):
-        if match:
-            call = calls.find_call(token, uuid.UUID(match[1]))
+        if re.fullmatch(ANSWER_ID, completion):
+            call = calls.find_call(token, uuid.UUID(completion.removeprefix("chatcmpl-")))
             # What is not kept can be read only where it is written.
             if call.stored or (call.turn.is_running and call.turn.lease_owner == owner):
                 return token, call
@@ -110,7 +107,7 @@ def _read_query(exchange: Exchange) -> tuple[bool, list[int]]:
         raise ApiError(400, "stream must be true or false.", param="stream", code="invalid_value")
     is_stream = stream in ("true", "1")
     after = exchange.query.get("after", ["0"])[-1]
-    if not AFTER.fullmatch(after):
+    if not re.fullmatch(AFTER, after):
         message = "after must be a number of characters for each choice, as in 120 or 120,80."
         raise ApiError(400, message, param="after", code="invalid_value")
     return is_stream, [int(number) for number in after.split(",")]

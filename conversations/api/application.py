@@ -5,7 +5,8 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from completions.server import ApiError, error_event
+from completions.apierrors import ApiError
+from completions.server import error_event
 from conversations.api.answering import fetch_completion, make_completion
 from conversations.api.describing import describe, list_models, show_model
 from conversations.api.http import Exchange, Gone

@@ -4,8 +4,9 @@ import json
 
 from django.conf import settings
 
+from completions.apierrors import ApiError
 from completions.openapi import document
-from completions.server import ApiError, ModelEntry, model_body, models_body
+from completions.server import ModelEntry, model_body, models_body
 from conversations.api.admission import read_token, secret_of
 from conversations.api.http import Exchange
 from conversations.database import in_database

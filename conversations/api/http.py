@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, NoReturn
 from urllib.parse import parse_qs
 
-from completions.server import ApiError, error_body
+from completions.apierrors import ApiError
+from completions.server import error_body
 
 Message = MutableMapping[str, Any]
 FORM_TYPE = "application/x-www-form-urlencoded"

@@ -2,22 +2,20 @@
 
 from dataclasses import dataclass
 
+from completions.apierrors import ApiError, api_error, api_error_of_code
 from completions.parsing import ServedRequest
 from completions.server import (
     DONE,
     PING,
     AnswerEncoder,
-    ApiError,
-    api_error,
-    api_error_of_code,
     completion_body,
     error_event,
 )
-from completions.types import Usage
+from completions.types import Delta, Usage
 from conversations import calls
 from conversations.api.http import Exchange
 from conversations.database import in_database
-from conversations.following import Follower, News
+from conversations.following import Follower
 from conversations.live import Ending
 from conversations.models import ApiCall, TurnState
 from conversations.prompts import estimate_tokens
@@ -89,7 +87,7 @@ async def send_streamed(exchange: Exchange, answer: Answer, follower: Follower) 
     await exchange.end()
 
 
-async def _news(answer: Answer, follower: Follower) -> list[News]:
+async def _news(answer: Answer, follower: Follower) -> list[Delta]:
     """What came within PING_SECONDS; where nothing did, say that somebody waits."""
     news = await follower.news(PING_SECONDS)
     if not news and follower.ending is None and not follower.has_begun:
@@ -97,7 +95,7 @@ async def _news(answer: Answer, follower: Follower) -> list[News]:
     return news
 
 
-def _events(encoder: AnswerEncoder, news: list[News]) -> bytes:
+def _events(encoder: AnswerEncoder, news: list[Delta]) -> bytes:
     return b"".join(
         encoder.delta(n.index, text=n.text, reasoning=n.reasoning, tool_calls=n.tool_calls)
         for n in news
