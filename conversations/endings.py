@@ -18,7 +18,7 @@ from conversations.queue import forget_unstored
 
 MOST_TOKENS = 2**31 - 1
 
-__all__ = ["Ending", "Written", "end_turn", "reap_abandoned"]
+__all__ = ["Ending", "Written", "end_turn", "reap_orphans"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,13 +45,13 @@ def end_turn(turn: Turn, owner: str, ending: Ending, written: Mapping[int, Writt
     return same.filter(pk=turn.pk, lease_owner=owner).exists()
 
 
-def reap_abandoned(running: Collection[int] = ()) -> int:
+def reap_orphans(running: Collection[int] = ()) -> int:
     """Mark what dead runners left as interrupted, with the log's text; returns how many.
 
     `running` are the turns of this process, which are not dead however late it looked at them.
     """
     count = 0
-    for turn in Turn.objects.abandoned().exclude(pk__in=running):
+    for turn in Turn.objects.orphaned().exclude(pk__in=running):
         try:
             count += _reap(turn)
         except UNAVAILABLE:
@@ -69,8 +69,8 @@ def _reap(turn: Turn) -> bool:
         for pk, (text, reasoning) in logged(turn.replies.all()).items()
     }
     # Claimed by condition: of several reapers one wins, and a lease renewed meanwhile holds.
-    abandoned = Turn.objects.abandoned().filter(pk=turn.pk, lease_owner=turn.lease_owner)
-    return _store(abandoned, turn, ending, written)
+    orphan = Turn.objects.orphaned().filter(pk=turn.pk, lease_owner=turn.lease_owner)
+    return _store(orphan, turn, ending, written)
 
 
 def _store(

@@ -15,7 +15,7 @@ from completions.errors import CompletionError
 from conversations import titles, wakeups
 from conversations.calls import ABANDONED, abandon_left_behind, refuse_queued
 from conversations.database import UNAVAILABLE, in_database, patiently
-from conversations.endings import Ending, end_turn, reap_abandoned
+from conversations.endings import Ending, end_turn, reap_orphans
 from conversations.live import Live
 from conversations.log import Log
 from conversations.models import Turn, TurnState
@@ -123,8 +123,8 @@ class Runner:
                 for turn in await in_database(self._claim, free):
                     self._claimed.add(turn.pk)
                     self._spawn(self._run_turn(turn), f"turn {turn.pk}")
-        # Not one's own: after the computer slept, or the clock jumped, they only look abandoned.
-        if reaped := await in_database(reap_abandoned, tuple(self._claimed)):
+        # Not one's own: after the computer slept, or the clock jumped, they only look so.
+        if reaped := await in_database(reap_orphans, tuple(self._claimed)):
             logger.info("%d turns of a runner that is gone marked as interrupted", reaped)
         if left := await in_database(abandon_left_behind):
             logger.info("%d queued calls that nobody waits for were ended", left)

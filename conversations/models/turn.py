@@ -91,7 +91,7 @@ class TurnQuerySet(models.QuerySet["Turn"]):
             .update(lease_until=timezone.now() + LEASE)
         )
 
-    def abandoned(self) -> Self:
+    def orphaned(self) -> Self:
         """Their runner has not renewed the lease: it is dead, or cut off from the database."""
         return self.filter(state=TurnState.STREAMING, lease_until__lt=timezone.now())
 

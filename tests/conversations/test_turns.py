@@ -13,12 +13,14 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from completions.client import CompletionClient, Endpoint, Limits
+from completions.client import CompletionClient
+from completions.endpoint import Endpoint
+from completions.types import Limits
 from conversations import runtime
 from conversations.actions import continue_answer, start_turn, stop
 from conversations.blocks import render
 from conversations.database import UNAVAILABLE, in_database
-from conversations.endings import Ending, Written, end_turn, reap_abandoned
+from conversations.endings import Ending, Written, end_turn, reap_orphans
 from conversations.live import Live
 from conversations.log import Log, logged
 from conversations.models import ApiCall, Conversation, LogEntry, Message, Turn, TurnState
@@ -331,7 +333,7 @@ async def test_a_runner_that_lost_its_lease_writes_nothing_more(
     await desk.shows("Before. ")
     await desk.log.flush()
     await in_database(expire, turn)
-    assert await in_database(reap_abandoned) == 1
+    assert await in_database(reap_orphans) == 1
     held.send("After.")
     await desk.shows("Before. After.")
     await desk.log.flush()
@@ -501,7 +503,7 @@ async def test_followers_of_a_lost_turn_do_not_wait_for_ever(
     held.send("Before. ")
     await desk.shows("Before. ")
     await in_database(expire, turn)
-    assert await in_database(reap_abandoned) == 1
+    assert await in_database(reap_orphans) == 1
     held.finish()  # it learns of it only when it stores its end
     await desk.end()
     live_turn = desk.live.find(turn.pk)
@@ -553,7 +555,7 @@ async def test_of_a_call_that_is_not_kept_no_word_remains(
     if how == "reap":
         desk.task.cancel()
         await in_database(expire, turn)
-        assert await in_database(reap_abandoned) == 1
+        assert await in_database(reap_orphans) == 1
     else:
         held.error("secret failure") if how == "error" else getattr(held, how)()
         await desk.end()
@@ -579,9 +581,9 @@ async def test_renewed_turns_are_not_reaped(desk: Desk, upstream: Upstream) -> N
     await held.arequest()
     await in_database(expire, turn)
     await desk.log.flush()
-    assert await in_database(reap_abandoned) == 0
+    assert await in_database(reap_orphans) == 0
     await in_database(expire, turn)
-    assert await in_database(reap_abandoned) == 1
+    assert await in_database(reap_orphans) == 1
 
 
 async def test_what_a_dead_runner_left_is_marked_with_a_prefix_of_its_text(
@@ -599,7 +601,7 @@ async def test_what_a_dead_runner_left_is_marked_with_a_prefix_of_its_text(
     await desk.shows("Durable *text* that is not yet written")
     desk.task.cancel()  # dead: without storing anything
     await in_database(expire, turn)
-    assert await in_database(reap_abandoned) == 1
+    assert await in_database(reap_orphans) == 1
     stored = await in_database(Turn.objects.get, pk=turn.pk)
     assert (stored.state, stored.error_code) == (TurnState.INTERRUPTED, "server_killed")
     assert stored.lease_until is None
@@ -615,7 +617,7 @@ async def test_of_two_reapers_one_marks_a_turn(desk: Desk, upstream: Upstream) -
     upstream.hold()
     turn = await desk.begin()
     await in_database(expire, turn)
-    counts = await asyncio.gather(*(in_database(reap_abandoned) for _ in range(4)))
+    counts = await asyncio.gather(*(in_database(reap_orphans) for _ in range(4)))
     assert sorted(counts) == [0, 0, 0, 1]
 
 
@@ -628,7 +630,7 @@ async def test_an_entry_after_a_gap_ends_the_text(desk: Desk, upstream: Upstream
         await in_database(entry.save)
     assert await desk.durable() == "0123456789"
     await in_database(expire, turn)
-    await in_database(reap_abandoned)
+    await in_database(reap_orphans)
     assert (await desk.reply()).text == "0123456789"
 
 
