@@ -17,7 +17,8 @@ import time
 
 import httpx
 
-from completions.client import CompletionClient, Endpoint
+from completions.client import CompletionClient
+from completions.endpoint import Endpoint
 from completions.types import ChatMessage, CompletionRequest
 
 try:

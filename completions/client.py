@@ -29,8 +29,6 @@ from completions.timing import AnswerTimer
 from completions.transport import make_transport
 from completions.types import CompletionChunk, CompletionRequest, Limits
 
-__all__ = ["CompletionClient", "Endpoint", "Limits"]
-
 RETRY_PAUSES_SECONDS = (0.4, 1.2, 3.0)  # each times 0.5 to 1, so that callers spread
 LONGEST_RETRY_PAUSE_SECONDS = 20.0
 # For the end of the body after [DONE]; a connection is reused only after it.

@@ -10,25 +10,9 @@ from typing import Any
 
 import msgspec
 
-from completions.apierrors import ApiError, api_error, api_error_of_code
+from completions.apierrors import ApiError
 from completions.surrogates import without_surrogates
 from completions.types import ToolCall, ToolCallDelta, Usage
-
-__all__ = [
-    "DONE",
-    "PING",
-    "AnswerEncoder",
-    "ApiError",
-    "FinishedChoice",
-    "ModelEntry",
-    "api_error",
-    "api_error_of_code",
-    "completion_body",
-    "error_body",
-    "error_event",
-    "model_body",
-    "models_body",
-]
 
 PING = b": ping\n\n"  # a comment: every client skips it
 DONE = b"data: [DONE]\n\n"

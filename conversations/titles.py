@@ -4,7 +4,8 @@ import asyncio
 import logging
 import uuid
 
-from completions.client import CompletionClient, Endpoint
+from completions.client import CompletionClient
+from completions.endpoint import Endpoint
 from completions.errors import CompletionError
 from completions.types import ChatMessage, CompletionRequest
 from conversations import wakeups

@@ -9,9 +9,11 @@ from typing import Literal
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from completions.client import CompletionClient, Endpoint, Limits
+from completions.client import CompletionClient
+from completions.endpoint import Endpoint
 from completions.errors import ProviderUnreachable
 from completions.localmodel import LocalModel
+from completions.types import Limits
 from conversations import wakeups
 from conversations.providers import uses_built_in
 

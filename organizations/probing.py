@@ -13,11 +13,11 @@ from asgiref.sync import async_to_sync
 from django.utils.translation import gettext_lazy as _
 
 from completions.addresses import check_address
-from completions.client import CompletionClient, Limits
+from completions.client import CompletionClient
 from completions.endpoint import Endpoint
 from completions.errors import AddressForbidden, CompletionError
 from completions.listing import ListedModel
-from completions.types import ChatMessage, CompletionRequest, Usage
+from completions.types import ChatMessage, CompletionRequest, Limits, Usage
 from organizations.models import Provider, ProviderModel
 from organizations.secrets import SecretLost
 

@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 import pytest
 
-from completions.client import CompletionClient, Endpoint, Limits
+from completions.client import CompletionClient
+from completions.endpoint import Endpoint
 from completions.errors import (
     CompletionError,
     ModelNotFound,
@@ -16,7 +17,7 @@ from completions.errors import (
     ProviderRefused,
     StreamBroken,
 )
-from completions.types import ChatMessage, CompletionRequest, Usage
+from completions.types import ChatMessage, CompletionRequest, Limits, Usage
 from tests.gathering import Got, gather
 from tests.sites import MODELS, Site
 from tests.upstream import Answer

@@ -13,14 +13,15 @@ from typing import Any
 import httpx
 import pytest
 
-from completions.client import CompletionClient, Endpoint, Limits
+from completions.client import CompletionClient
+from completions.endpoint import Endpoint
 from completions.errors import (
     CompletionError,
     ProviderBusy,
     ProviderFailed,
     ProviderRefused,
 )
-from completions.types import ChatMessage, CompletionRequest
+from completions.types import ChatMessage, CompletionRequest, Limits
 from completions.weights import check_platform
 from tests.clients.conftest import UNLIMITED, Served
 from tests.clients.running import PLACE, program_environment

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from completions.addresses import check_address, is_allowed, is_public
-from completions.client import CompletionClient, Endpoint, Limits
+from completions.client import CompletionClient
+from completions.endpoint import Endpoint
 from completions.errors import AddressForbidden, ProviderMisconfigured, ProviderUnreachable
-from completions.types import ChatMessage, CompletionRequest
+from completions.types import ChatMessage, CompletionRequest, Limits
 from tests.upstream import Answer, Upstream
 
 REQUEST = CompletionRequest("m", (ChatMessage("user", "Hello"),))

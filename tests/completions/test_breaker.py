@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from completions.breaker import Breaker, is_failure
-from completions.client import CompletionClient, Endpoint, Limits
+from completions.client import CompletionClient
+from completions.endpoint import Endpoint
 from completions.errors import (
     CompletionError,
     FirstTokenTimeout,
@@ -21,7 +22,7 @@ from completions.errors import (
     StreamStalled,
     TotalTimeout,
 )
-from completions.types import ChatMessage, CompletionRequest
+from completions.types import ChatMessage, CompletionRequest, Limits
 from tests.upstream import Answer, Upstream
 
 DOWN = ProviderUnreachable("down")

@@ -18,7 +18,8 @@ from typing import Any
 import httpx
 import pytest
 
-from completions.client import CompletionClient, Endpoint, Limits
+from completions.client import CompletionClient
+from completions.endpoint import Endpoint
 from completions.errors import (
     CompletionError,
     FirstTokenTimeout,
@@ -27,7 +28,7 @@ from completions.errors import (
     TotalTimeout,
 )
 from completions.timing import AnswerTimer
-from completions.types import ChatMessage, CompletionChunk, CompletionRequest, Usage
+from completions.types import ChatMessage, CompletionChunk, CompletionRequest, Limits, Usage
 from tests.completions.clock import forward
 from tests.upstream import Answer, Held, Received, Upstream
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from completions.client import CompletionClient, Endpoint, Limits
+from completions.client import CompletionClient
+from completions.endpoint import Endpoint
 from completions.errors import CompletionError
 from completions.fanout import stream_choices
-from completions.types import ChatMessage, CompletionRequest, Usage
+from completions.types import ChatMessage, CompletionRequest, Limits, Usage
 from tests.completions.clock import forward
 from tests.upstream import Answer, Received, Upstream
 

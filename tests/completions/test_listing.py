@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from completions.client import CompletionClient, Endpoint
+from completions.client import CompletionClient
+from completions.endpoint import Endpoint
 from completions.errors import CompletionError
 from completions.listing import ListedModel, read_models
 from tests.upstream import Answer, Upstream

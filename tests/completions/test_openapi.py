@@ -9,16 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from completions.apierrors import ApiError, api_error_of_code
 from completions.messages import MOST_MESSAGES
 from completions.openapi import document
 from completions.parsing import parse_request
 from completions.schemas import SCHEMAS
 from completions.server import (
     AnswerEncoder,
-    ApiError,
     FinishedChoice,
     ModelEntry,
-    api_error_of_code,
     completion_body,
     error_body,
     model_body,

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from completions.apierrors import ApiError
 from completions.encoding import Form, encode_request
 from completions.messages import MOST_MESSAGES
 from completions.parsing import ServedRequest, parse_request
-from completions.server import ApiError, error_body
+from completions.server import error_body
 from completions.types import PASSED_ON, ChatMessage, CompletionRequest, ToolCall
 
 HELLO = {"role": "user", "content": "Hello"}

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from completions.apierrors import ApiError, api_error, api_error_of_code
 from completions.errors import (
     CompletionError,
     ModelNotFound,
@@ -27,11 +28,8 @@ from completions.server import (
     DONE,
     PING,
     AnswerEncoder,
-    ApiError,
     FinishedChoice,
     ModelEntry,
-    api_error,
-    api_error_of_code,
     completion_body,
     error_body,
     error_event,
