@@ -256,6 +256,11 @@ def test_a_failed_installer_is_put_into_words(said: str, meant: str, site: Site)
     assert "\n" not in explanation
 
 
+def test_it_listens_on_port_8000_of_this_computer_alone(site: Site) -> None:
+    options = site.module()._parser().parse_args([])
+    assert (options.host, options.port) == ("127.0.0.1", 8000)
+
+
 def test_a_python_without_venv_is_said(site: Site) -> None:
     # As Debian's python3 without python3-venv and python3-pip.
     hidden = "import sys\nsys.modules['ensurepip'] = sys.modules['pip'] = None\n"

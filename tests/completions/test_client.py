@@ -23,6 +23,8 @@ from completions.endpoint import Endpoint
 from completions.errors import (
     CompletionError,
     FirstTokenTimeout,
+    ProviderBusy,
+    ProviderUnreachable,
     StreamBroken,
     StreamStalled,
     TotalTimeout,
@@ -643,6 +645,22 @@ async def test_what_asking_again_would_not_help_is_asked_once(
     result = await ask(make_client(upstream.url, limits))
     assert result.error is not None
     assert len(upstream.requests) == 1
+
+
+async def test_callers_that_ask_again_spread(make_client: Make) -> None:
+    client = make_client("http://127.0.0.1:9/v1", Limits(retries=9))
+    for attempt, longest in enumerate([0.4, 1.2, 3.0, 3.0]):
+        pauses = {client._pause_after(ProviderUnreachable("gone"), attempt) for _ in range(20)}
+        assert len(pauses) == 20
+        assert all(pause and longest / 2 <= pause <= longest for pause in pauses)
+
+
+@pytest.mark.parametrize(("said", "waited"), [(0, 0), (20, 20), (20.1, None)])
+async def test_what_a_busy_provider_says_is_kept_to_up_to_20_s(
+    make_client: Make, said: float, waited: float | None
+) -> None:
+    client = make_client("http://127.0.0.1:9/v1", Limits())
+    assert client._pause_after(ProviderBusy("busy", retry_after=said), 0) == waited
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -9,10 +9,12 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
+from completions import localmodel
 from completions.client import CompletionClient
 from completions.localmodel import PROJECT, LocalModel, State
 from completions.types import ChatMessage, CompletionRequest
@@ -298,6 +300,36 @@ async def test_a_file_that_is_no_model_is_said_so(tmp_path: Path) -> None:
             "The built-in model does not start: broken.gguf cannot be loaded"
         )
         assert watched.model.endpoint is None
+
+
+async def test_each_pause_before_a_start_is_twice_the_last_up_to_30_s(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And the first again after a child that lived for a minute."""
+    pauses: list[float] = []
+    now = 0.0
+    lives = [0.0] * 8 + [61.0, 0.0]
+
+    async def run_child(model: LocalModel, path: Path) -> str:
+        nonlocal now
+        now += lives[len(pauses)]
+        return "it died"
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == len(lives):
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(LocalModel, "_run_child", run_child)
+    monkeypatch.setattr(localmodel, "check_platform", lambda path: "")
+    monkeypatch.setattr(localmodel, "time", SimpleNamespace(monotonic=lambda: now))
+    own = SimpleNamespace(
+        sleep=pause, to_thread=asyncio.to_thread, get_running_loop=asyncio.get_running_loop
+    )
+    monkeypatch.setattr(localmodel, "asyncio", own)
+    with pytest.raises(asyncio.CancelledError):
+        await LocalModel()._supervise()
+    assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 0.5, 1]
 
 
 async def test_a_path_without_a_file_is_said_so(tmp_path: Path) -> None:

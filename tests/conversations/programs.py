@@ -52,6 +52,11 @@ class Answered:
                    for choice in event.get("choices", ())]  # fmt: skip
         return "".join(c["delta"].get(name) or "" for c in choices if c["index"] == index)
 
+    @property
+    def unread(self) -> int:
+        """How many pieces of the request nobody has taken."""
+        return self._incoming.qsize()
+
     async def until(self, holds: Any) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not holds(self):

@@ -5,15 +5,20 @@ import json
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 
+from completions.types import Limits
 from conversations import actions
 from conversations.api import answering, sending
 from conversations.database import in_database
 from conversations.models import ApiCall, Conversation, Message, Source, Turn, TurnState
+from conversations.providers import find_model
 from conversations.runtime import Runtime
 from organizations.models import AccessToken, Audience, Auth, Provider, ProviderModel, Scope
 from tests.completions.clock import forward
@@ -57,9 +62,15 @@ async def until_ended() -> ApiCall:
 
 async def test_a_whole_answer(program: Program, upstream: Upstream) -> None:
     upstream.default = Answer("Because of scattering.", reasoning="Light. ")
-    answered = await program.ask(temperature=0.5, max_tokens=50, stop=["END"], top_p=0.9)
+    # What a browser or a proxy would say: nothing is compressed, nothing is open to other sites.
+    headers = {"accept-encoding": "gzip, br", "origin": "https://elsewhere.example"}
+    answered = await program.ask(
+        headers=headers, temperature=0.5, max_tokens=50, stop=["END"], top_p=0.9
+    )
     call = await only_call()
     assert answered.status == 200
+    assert "content-encoding" not in answered.headers
+    assert not [name for name in answered.headers if name.startswith("access-control-")]
     assert answered.json == {
         "id": call.completion_id,
         "object": "chat.completion",
@@ -91,7 +102,12 @@ async def test_a_whole_answer(program: Program, upstream: Upstream) -> None:
 
 async def test_a_streamed_answer(program: Program, upstream: Upstream) -> None:
     held = upstream.hold()
-    async with program.asking(stream=True) as answered:
+    headers = {
+        "x-api-key": program.token,
+        "accept-encoding": "gzip, br",
+        "origin": "https://elsewhere.example",
+    }
+    async with program.calling(body=ASKED | {"stream": True}, headers=headers) as answered:
         await held.arequest()
         held.send("Because ")
         await answered.until_text("Because ")
@@ -102,6 +118,7 @@ async def test_a_streamed_answer(program: Program, upstream: Upstream) -> None:
     assert answered.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert "content-encoding" not in answered.headers
     assert "content-length" not in answered.headers
+    assert not [name for name in answered.headers if name.startswith("access-control-")]
     first, *rest, last, done = answered.events
     assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     assert answered.text() == "Because of scattering."
@@ -192,11 +209,24 @@ async def test_a_conversation_with_tools_is_sent_as_it_is(
 
 # --- Who may ---------------------------------------------------------------------------------
 
+
+def _session_key() -> str:
+    """Of a browser in which the token's owner has signed in."""
+    session = SessionStore()
+    user = AccessToken.objects.select_related("user").get().user
+    session[SESSION_KEY] = str(user.pk)
+    session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session.create()
+    return str(session.session_key)
+
+
 REFUSED_TOKENS: dict[str, Callable[[str], dict[str, str]]] = {
     "none": lambda token: {},
     "empty": lambda token: {"x-api-key": ""},
     "unknown": lambda token: {"x-api-key": "cs_nonsense"},
     "not ascii": lambda token: {"x-api-key": "cs_\xe9\xff"},
+    "a session": lambda token: {"cookie": f"sessionid={_session_key()}"},
     "basic": lambda token: {"authorization": f"Basic {token}"},
     "x-api-key wins over a good bearer": lambda token: {
         "x-api-key": "cs_nonsense",
@@ -207,7 +237,7 @@ REFUSED_TOKENS: dict[str, Callable[[str], dict[str, str]]] = {
 
 @pytest.mark.parametrize("name", REFUSED_TOKENS)
 async def test_without_a_good_token_the_answer_is_401(program: Program, name: str) -> None:
-    headers = REFUSED_TOKENS[name](program.token)
+    headers = await in_database(REFUSED_TOKENS[name], program.token)
     answered = await program.call(body=b"not even read", headers=headers)
     assert (answered.status, answered.error["code"]) == (401, "invalid_api_key")
     assert answered.headers["www-authenticate"].startswith("Bearer")
@@ -341,16 +371,9 @@ async def test_a_large_body_is_refused_before_it_is_read(program: Program, setti
     declared = await program.ask(headers={"content-length": "5001"})
     assert (declared.status, declared.error["code"]) == (413, "request_too_large")
     assert "connection" not in declared.headers  # so little is read to its end
-    read = 0
-
-    def pieces() -> Any:
-        nonlocal read
-        for _ in range(100):
-            read += 1
-            yield b" " * 1000
-
-    chunked = await program.call(pieces=list(pieces()))
+    chunked = await program.call(pieces=[b" " * 1000] * 100)
     assert chunked.status == 413
+    assert chunked.unread == 94  # of the sixth it was too much
     nonsense = await program.ask(headers={"content-length": "9" * 30})
     assert nonsense.status == 413
     assert nonsense.headers["connection"] == chunked.headers["connection"] == "close"
@@ -530,6 +553,37 @@ async def test_of_two_readers_that_leave_together_nobody_is_left(
             answered.leave()
             assert await request.aclosed()
     assert (await until_ended()).abandoned
+
+
+def test_who_leaves_is_noticed_within_a_second() -> None:
+    """The rest of it, closing the connection to the provider, takes no time of its own."""
+    assert answering.LINGER_SECONDS <= 0.5
+
+
+async def test_a_provider_that_fails_is_left_alone_by_all_calls(
+    program: Program, upstream: Upstream, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = Limits(retries=0, breaker_failures=2)
+    monkeypatch.setattr("conversations.upstream._limits", lambda: limits)
+    upstream.default = Answer(status=503)
+    codes = [(await program.ask()).error["code"] for _ in range(3)]
+    assert codes == ["overloaded", "overloaded", "paused"]
+    assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("auth", "name", "value"),
+    [("x-api-key", "x-api-key", "test-key"), ("bearer", "authorization", "Bearer test-key")],
+)
+async def test_the_environments_key_goes_to_the_gateways_address(
+    program: Program, upstream: Upstream, settings: Any, auth: str, name: str, value: str
+) -> None:
+    settings.COMPLETIONS_AUTH = auth
+    settings.COMPLETIONS_URL = f"{upstream.url}/api/organizations/8c7b/ai"
+    assert (await program.ask()).status == 200
+    (request,) = upstream.requests
+    assert request.headers[name] == value
+    assert ({"x-api-key", "authorization"} & set(request.headers)) == {name}
 
 
 async def test_who_only_looks_on_ends_nothing(
@@ -887,18 +941,33 @@ async def test_an_organizations_own_provider_answers(
             public_id="own/big",
             audience=audience,
             defaults={"temperature": 0.3},
+            label="Our big one",
+            context_tokens=1000,
+            prompt_price=Decimal("2.5"),
+            completion_price=Decimal(10),
         )
 
     model = await in_database(add, Audience.ADMINS)
     assert (await program.ask(model="own/big")).status == 404  # Bob is no admin
     assert (await program.call("GET", "/models/own/big")).status == 404
+    assert "own/big" not in await _listed(program)
     await in_database(ProviderModel.objects.filter(pk=model.pk).update, audience=Audience.EVERYONE)
     assert (await program.call("GET", "/models/own/big")).json["owned_by"] == "Own"
+    assert "own/big" in await _listed(program)
+    offered = await in_database(find_model, cast.organization.pk, "own/big")
+    assert offered is not None
+    assert (offered.label, offered.context_tokens) == ("Our big one", 1000)
     answered = await program.ask(model="own/big")
     assert (answered.status, answered.json["model"]) == (200, "own/big")
     request = upstream.requests[-1]
     assert request.headers["authorization"] == "Bearer own-key-123456"
     assert (request.json["model"], request.json["temperature"]) == ("big", 0.3)
+    turn = (await only_call()).turn
+    assert (turn.prompt_price, turn.completion_price) == (Decimal("2.5"), Decimal(10))
+
+
+async def _listed(program: Program) -> list[str]:
+    return [each["id"] for each in (await program.call("GET", "/models")).json["data"]]
 
 
 # --- Limits ----------------------------------------------------------------------------------
@@ -911,6 +980,8 @@ async def test_each_token_has_its_rate(
     answers = [await program.ask() for _ in range(3)]
     assert [answer.status for answer in answers] == [200, 200, 429]
     assert [a.headers["x-ratelimit-remaining-requests"] for a in answers] == ["1", "0", "0"]
+    assert {a.headers["x-ratelimit-limit-requests"] for a in answers} == {"2"}
+    assert all(answer.headers["x-ratelimit-reset-requests"] for answer in answers)
     assert answers[2].error["type"] == "rate_limit_error"
     assert 1 <= int(answers[2].headers["retry-after"]) <= 30
     other = await in_database(lambda: issue(cast.membership(cast.bob)))

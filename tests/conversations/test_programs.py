@@ -27,6 +27,7 @@ from conversations.models import ApiCall, Conversation, Message, Role, Source, T
 from conversations.usage import Month, Row, read_usage
 from organizations.models import AccessToken
 from tests.conftest import Cast
+from tests.organizations.test_entering import at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -53,6 +54,13 @@ def page(client: Client, name: str, query: str = "") -> BeautifulSoup:
     response = client.get(reverse(name) + query)
     assert response.status_code == 200
     return BeautifulSoup(response.content, "html.parser")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_rate_holds_for_all_who_ask_at_the_same_moment() -> None:
+    """Each thread has a connection of its own, as another process would have."""
+    taken = at_once(lambda number: take({"a": 5}), 20)
+    assert sum(rate.retry_after == 0 for rate in taken) == 5
 
 
 def test_the_examples_carry_the_readers_own_address(sign_in: Any, cast: Cast) -> None:

@@ -17,8 +17,9 @@ from conversations.actions import start_turn, stop
 from conversations.database import in_database
 from conversations.live import Live
 from conversations.models import Conversation, Message, Turn, TurnState
+from conversations.models.turn import LEASE
 from conversations.preparing import prepare
-from conversations.runner import Runner
+from conversations.runner import TICK_SECONDS, Runner
 from conversations.runtime import Runtime
 from conversations.turns import Work
 from conversations.upstream import Upstream as Way
@@ -214,6 +215,11 @@ async def test_stopping_at_any_moment_leaves_no_turn_behind(
         assert held == 0, f"after {steps} steps"
     states = {await state(turn) for turn in turns}
     assert states <= {TurnState.QUEUED, TurnState.INTERRUPTED}
+
+
+def test_a_dead_runners_turns_are_marked_within_10_s() -> None:
+    """Its lease has to run out, and the next one has to look."""
+    assert LEASE.total_seconds() + TICK_SECONDS <= 9
 
 
 async def test_turns_of_a_dead_runner_are_marked_by_the_next_one(

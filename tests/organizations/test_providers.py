@@ -105,6 +105,22 @@ def errors(response: Any) -> dict[str, str]:
 # Adding one.
 
 
+def test_the_presets_are_those_that_people_expect() -> None:
+    assert [(preset.name, preset.base_url, preset.auth) for preset in PRESETS[:-1]] == [
+        (
+            "Kodexa AI gateway",
+            "https://platform.kodexa.ai/api/organizations/ORGANIZATION_ID/ai",
+            "x-api-key",
+        ),
+        ("OpenAI", "https://api.openai.com/v1", "bearer"),
+        ("OpenRouter", "https://openrouter.ai/api/v1", "bearer"),
+        ("vLLM", "http://localhost:8000/v1", "bearer"),
+        ("Ollama", "http://localhost:11434/v1", "none"),
+        ("LiteLLM", "http://localhost:4000/v1", "bearer"),
+        ("llama.cpp", "http://localhost:8080/v1", "none"),
+    ]
+
+
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.id)
 def test_a_preset_fills_the_form(admin: Client, preset: Any) -> None:
     form = admin.get(f"{NEW}?preset={preset.id}").context["form"]

@@ -1,5 +1,6 @@
 """Access tokens: made, shown once, listed, revoked; by page and by command."""
 
+import hashlib
 import io
 import re
 from collections.abc import Callable
@@ -57,6 +58,7 @@ def test_the_secret_is_shown_once_and_stored_nowhere(cast: Cast, sign_in: SignIn
     assert f"{secret[:7]}…{secret[-4:]}" in page
     stored = AccessToken.objects.values().get()
     assert secret not in repr(stored)
+    assert stored["digest"] == hashlib.sha256(secret.encode()).hexdigest()
     assert secret not in repr(dict(client.session.items()))
     token = AccessToken.objects.by_secret(secret)
     assert token
